@@ -1,0 +1,124 @@
+//! The archive's format: what a segment, a line and a manifest are. No I/O here.
+//!
+//! A *segment* holds consecutive records of one partition, one JSON object a line. Its *manifest*
+//! lists every record's offset and the SHA-256 of its line, and carries the hash of the manifest
+//! before it: a chain that shows a missing, cut or altered record. The segment is stored
+//! compressed; hashes are of the lines, so they outlive the compression.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod line;
+mod manifest;
+mod segment;
+
+pub use line::{LineError, decode, encode};
+pub use manifest::{Listed, MANIFEST_VERSION, Manifest, ManifestError};
+pub use segment::{Difference, Segment};
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::OffsetDateTime;
+
+/// A SHA-256; hexadecimal as text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha256Hash(pub [u8; 32]);
+
+impl fmt::Display for Sha256Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Sha256Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Serialize for Sha256Hash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256Hash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut hash = [0; 32];
+        hex::decode_to_slice(text, &mut hash).map_err(serde::de::Error::custom)?;
+        Ok(Self(hash))
+    }
+}
+
+/// Where one topic's archive lies in the bucket. The topic's id is part of it, so that a topic
+/// that was deleted and made anew starts a new archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Prefix of every key, without slashes at its ends; empty for none.
+    pub prefix: String,
+    /// Kafka's cluster id.
+    pub cluster: String,
+    /// Kafka's topic id.
+    pub topic_id: String,
+}
+
+impl Place {
+    /// Key of the segment that starts with this record. `date` is the day, in UTC, of the first
+    /// record's Kafka timestamp.
+    pub fn segment_key(
+        &self,
+        partition: i32,
+        first_offset: i64,
+        first_timestamp_ms: i64,
+    ) -> String {
+        let date = date(first_timestamp_ms);
+        format!("{}/partition={partition}/date={date}/{first_offset:020}.jsonl.zst", self.root())
+    }
+
+    /// Key of the manifest of the segment that starts at this offset. It lies outside the
+    /// partitions' folders, so that a query engine that reads those never meets a manifest.
+    pub fn manifest_key(&self, partition: i32, first_offset: i64) -> String {
+        format!("{}/manifest/partition={partition}/{first_offset:020}.json", self.root())
+    }
+
+    fn root(&self) -> String {
+        let slash = if self.prefix.is_empty() { "" } else { "/" };
+        format!("{}{slash}{}.{}", self.prefix, self.cluster, self.topic_id)
+    }
+}
+
+/// The day of a Kafka timestamp. One that is absent (-1) or absurd becomes the first day of 1970:
+/// the record is archived all the same.
+fn date(timestamp_ms: i64) -> time::Date {
+    OffsetDateTime::from_unix_timestamp(timestamp_ms.div_euclid(1000))
+        .ok()
+        .filter(|moment| (1970..=9999).contains(&moment.year()))
+        .map_or(OffsetDateTime::UNIX_EPOCH.date(), OffsetDateTime::date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_by_offset_and_name_the_day_of_the_first_record() {
+        let place = Place { prefix: "p".into(), cluster: "Clu-1".into(), topic_id: "To_p".into() };
+        assert_eq!(
+            place.segment_key(3, 42, 1_700_000_000_000),
+            "p/Clu-1.To_p/partition=3/date=2023-11-14/00000000000000000042.jsonl.zst"
+        );
+        let bare = Place { prefix: String::new(), ..place };
+        assert_eq!(
+            bare.manifest_key(0, i64::MAX),
+            "Clu-1.To_p/manifest/partition=0/09223372036854775807.json"
+        );
+    }
+
+    #[test]
+    fn an_absurd_timestamp_still_has_a_day() {
+        for timestamp in [-1, i64::MIN, i64::MAX] {
+            assert_eq!(date(timestamp).to_string(), "1970-01-01", "{timestamp}");
+        }
+    }
+}

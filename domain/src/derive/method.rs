@@ -1,0 +1,62 @@
+//! Stripe's payment method types in our terms.
+
+/// Our value for Stripe's type; `other` for what has no value of ours.
+pub(super) fn of(stripe: Option<&str>) -> &'static str {
+    /// Types that are called the same here.
+    const SAME: [&str; 47] = [
+        "card",
+        "apple_pay",
+        "google_pay",
+        "link",
+        "samsung_pay",
+        "card_present",
+        "interac_present",
+        "sepa_debit",
+        "bacs_debit",
+        "acss_debit",
+        "au_becs_debit",
+        "nz_bank_account",
+        "customer_balance",
+        "klarna",
+        "affirm",
+        "afterpay_clearpay",
+        "zip",
+        "paypal",
+        "cashapp",
+        "amazon_pay",
+        "revolut_pay",
+        "alipay",
+        "wechat_pay",
+        "ideal",
+        "bancontact",
+        "sofort",
+        "giropay",
+        "eps",
+        "p24",
+        "blik",
+        "multibanco",
+        "boleto",
+        "oxxo",
+        "pix",
+        "konbini",
+        "paynow",
+        "promptpay",
+        "grabpay",
+        "fpx",
+        "twint",
+        "mobilepay",
+        "swish",
+        "kakao_pay",
+        "naver_pay",
+        "payco",
+        "pay_by_bank",
+        "crypto",
+    ];
+    match stripe {
+        Some("us_bank_account" | "ach_debit" | "ach_credit_transfer" | "bank_account") => "ach",
+        // A card behind a wallet of lesser note is a card.
+        Some("amex_express_checkout" | "masterpass" | "visa_checkout") => "card",
+        Some(stripe) => SAME.iter().find(|same| **same == stripe).copied().unwrap_or("other"),
+        None => "other",
+    }
+}

@@ -1,0 +1,9 @@
+//! The core against whole lifecycles and real payloads: any permutation, duplication and split of
+//! the same records gives the same rows and facts, and they are the ones that Stripe's model says.
+#![allow(clippy::unwrap_used)]
+
+mod attack;
+mod book;
+mod corpus;
+mod lifecycle;
+mod schema;
