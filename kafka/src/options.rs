@@ -1,0 +1,112 @@
+//! How to reach Kafka.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use service::exit::ConfigError;
+use service::secret::{self, ExposeSecret as _, SecretString};
+
+/// The settings of every Kafka client.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Kafka")]
+#[group(id = "kafka-options")]
+pub struct Options {
+    /// Brokers to begin with, `host:port`, comma separated
+    #[arg(long, env)]
+    pub kafka_brokers: String,
+    /// Topic of the raw events
+    #[arg(long, env, default_value = "stripe.raw.v1")]
+    pub kafka_topic: String,
+    /// librdkafka properties such as TLS and SASL: `key=value`, comma separated or one a line
+    #[arg(long, env, hide_env_values = true)]
+    pub kafka_config: Option<SecretString>,
+    /// File that holds what `KAFKA_CONFIG` would
+    #[arg(long, env)]
+    pub kafka_config_file: Option<PathBuf>,
+}
+
+impl Options {
+    /// A client configuration with the brokers and the operator's properties, checked by
+    /// librdkafka. What the caller sets after this wins over `KAFKA_CONFIG`.
+    pub fn client_config(&self) -> Result<ClientConfig, ConfigError> {
+        if self.kafka_brokers.trim().is_empty() {
+            return Err(ConfigError::new("KAFKA_BROKERS", "is empty"));
+        }
+        if self.kafka_topic.trim().is_empty() {
+            return Err(ConfigError::new("KAFKA_TOPIC", "is empty"));
+        }
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.kafka_brokers);
+        let properties = secret::optional(
+            "KAFKA_CONFIG",
+            self.kafka_config.as_ref(),
+            self.kafka_config_file.as_deref(),
+        )?;
+        if let Some(properties) = properties {
+            for (key, value) in pairs(properties.expose_secret())? {
+                config.set(key, value);
+            }
+        }
+        match config.create_native_config() {
+            Ok(_) => Ok(config),
+            // librdkafka's own message may quote the value, which may be a password.
+            Err(KafkaError::ClientConfig(_, _, key, _)) => Err(ConfigError::new(
+                "KAFKA_CONFIG",
+                format!("librdkafka does not know the property `{key}` or refuses its value"),
+            )),
+            Err(error) => Err(ConfigError::new("KAFKA_CONFIG", error.to_string())),
+        }
+    }
+}
+
+/// `key=value` pairs, one a line if there are several lines (then a value may hold commas), else
+/// comma separated. Empty ones and lines that begin with `#` are skipped.
+fn pairs(text: &str) -> Result<Vec<(&str, &str)>, ConfigError> {
+    let separator = if text.contains('\n') { '\n' } else { ',' };
+    text.split(separator)
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty() && !pair.starts_with('#'))
+        .enumerate()
+        .map(|(index, pair)| match pair.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => Ok((key.trim(), value.trim())),
+            _ => Err(ConfigError::new(
+                "KAFKA_CONFIG",
+                format!("property {} is not of the form key=value", index + 1),
+            )),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(config: &str) -> Options {
+        Options {
+            kafka_brokers: "127.0.0.1:9092".to_owned(),
+            kafka_topic: "stripe.raw.v1".to_owned(),
+            kafka_config: Some(SecretString::from(config)),
+            kafka_config_file: None,
+        }
+    }
+
+    #[test]
+    fn pairs_are_comma_separated_or_one_a_line() {
+        assert_eq!(pairs("a=1, b = 2,").unwrap(), [("a", "1"), ("b", "2")]);
+        assert_eq!(pairs("# note\na=1,2\n\nb==").unwrap(), [("a", "1,2"), ("b", "=")]);
+        assert!(pairs("a=1,oops").is_err());
+    }
+
+    #[test]
+    fn a_refused_property_is_named_and_its_value_is_not() {
+        let config = options("security.protocol=sasl_ssl").client_config().unwrap();
+        assert_eq!(config.get("security.protocol"), Some("sasl_ssl"));
+        let error = options("security.protocol=hunter2").client_config().unwrap_err().to_string();
+        assert!(error.contains("security.protocol") && !error.contains("hunter2"), "{error}");
+        let error = options("sasl.pasword=hunter2").client_config().unwrap_err().to_string();
+        assert!(error.contains("sasl.pasword") && !error.contains("hunter2"), "{error}");
+        assert!(!format!("{:?}", options("x=hunter2")).contains("hunter2"));
+    }
+}
