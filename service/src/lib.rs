@@ -1,0 +1,11 @@
+//! What both binaries share around their core: secrets, logs, metrics, the admin listener,
+//! signals and exit codes. Nothing here knows about Stripe, Kafka or Postgres.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod admin;
+pub mod exit;
+pub mod logs;
+pub mod secret;
+pub mod signals;
+pub mod units;
