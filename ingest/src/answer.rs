@@ -1,0 +1,92 @@
+//! The answers: each row of the HTTP contract, its status, body and metric label.
+
+use bytes::Bytes;
+use domain::signature::Refusal;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+
+/// When a sender that was answered 503 may come back, in seconds.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
+
+/// What a request is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Durable in Kafka.
+    Accepted,
+    /// Will never verify.
+    Refused(Refusal),
+    /// Longer than the limit, ours or Kafka's.
+    TooLarge,
+    /// The body did not arrive in time.
+    BodyTimedOut,
+    /// The body broke off.
+    BodyIncomplete,
+    /// A limit on what is in flight is reached.
+    Overloaded,
+    /// Kafka did not acknowledge, or nothing was sent to it yet.
+    Unavailable,
+    /// No such path or endpoint.
+    NotFound,
+    /// Not a POST.
+    MethodNotAllowed,
+}
+
+impl Answer {
+    /// The metric label, a closed set.
+    pub(crate) const fn outcome(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused(_) => "refused",
+            Self::TooLarge => "too_large",
+            Self::BodyTimedOut => "body_timed_out",
+            Self::BodyIncomplete => "body_incomplete",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+        }
+    }
+
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::Accepted => StatusCode::OK,
+            Self::Refused(_) | Self::BodyIncomplete => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::Overloaded | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+
+    /// The response. `close` asks an HTTP/1 sender to leave; so does every answer that was given
+    /// before the body was read.
+    pub(crate) fn response(self, http1: bool, close: bool) -> Response<Full<Bytes>> {
+        let text = match self {
+            Self::Accepted => "",
+            Self::Refused(refusal) => refusal.code(),
+            other => other.outcome(),
+        };
+        let mut response = Response::new(Full::from(text));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        if !text.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        }
+        match self {
+            Self::Overloaded | Self::Unavailable => {
+                headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+            }
+            Self::MethodNotAllowed => {
+                headers.insert(ALLOW, HeaderValue::from_static("POST"));
+            }
+            _ => {}
+        }
+        let unread = matches!(self, Self::TooLarge | Self::BodyTimedOut | Self::BodyIncomplete);
+        if http1 && (close || unread) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}

@@ -1,0 +1,144 @@
+//! The public listener: accepts connections within a limit and serves HTTP/1.1 and HTTP/2.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use metrics::{counter, gauge};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Limits;
+use crate::connection::{self, Activity, End, Heard, Patience};
+use crate::publish::Publish;
+use crate::telemetry;
+use crate::webhook::Webhooks;
+
+/// Read buffer of an HTTP/1 connection, beyond its headers: most events come as one frame, which
+/// needs no joining.
+const READ_BUFFER: usize = 64 * 1024;
+/// Pause after an accept that failed, for want of file descriptors mostly.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often an HTTP/2 peer must show that it is there.
+const HTTP2_PING: Duration = Duration::from_secs(30);
+
+/// The listener's connections.
+pub(crate) struct Server<P> {
+    webhooks: Arc<Webhooks<P>>,
+    limits: Limits,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    /// Connections that are not at their end.
+    connections: TaskTracker,
+    /// Asks connections to finish what they are doing.
+    leave: CancellationToken,
+}
+
+impl<P: Publish> Server<P> {
+    pub(crate) fn new(webhooks: Arc<Webhooks<P>>, limits: Limits) -> Arc<Self> {
+        let header_max = limits.ingest_max_header_bytes;
+        let mut http1 = http1::Builder::new();
+        // The watchdog of `connection` tells idle from slow; hyper's one time-out cannot.
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .max_header_size(header_max)
+            .max_buf_size(READ_BUFFER + header_max);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.ingest_max_http2_streams)
+            .max_header_list_size(u32::try_from(header_max).unwrap_or(u32::MAX))
+            .keep_alive_interval(HTTP2_PING)
+            .keep_alive_timeout(limits.ingest_header_timeout);
+        let (connections, leave) = (TaskTracker::new(), CancellationToken::new());
+        Arc::new(Self { webhooks, limits, http1, http2, connections, leave })
+    }
+
+    /// Accepts until `stop`.
+    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(self.limits.ingest_max_connections));
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = async {
+                    // Whoever finds no slot waits in the listener's queue.
+                    let slot = Arc::clone(&slots).acquire_owned().await;
+                    listener.accept().await.map(|(stream, _)| (stream, slot))
+                } => accepted,
+            };
+            let (stream, slot) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let this = Arc::clone(&self);
+            self.connections.spawn(async move {
+                let _slot = slot;
+                gauge!(telemetry::CONNECTIONS).increment(1);
+                let reason = this.serve(stream).await;
+                gauge!(telemetry::CONNECTIONS).decrement(1);
+                counter!(telemetry::CONNECTIONS_CLOSED, "reason" => reason).increment(1);
+            });
+        }
+    }
+
+    /// Serves one connection and tells how it ended.
+    async fn serve(self: &Arc<Self>, stream: TcpStream) -> &'static str {
+        // Answers are small and wait for nothing.
+        let _ = stream.set_nodelay(true);
+        let detecting = connection::speaks_http2(&stream);
+        let detecting = tokio::time::timeout(self.limits.ingest_protocol_timeout, detecting);
+        let http2 = tokio::select! {
+            detected = detecting => match detected {
+                Ok(Ok(Some(http2))) => http2,
+                Ok(Ok(None)) => return End::Closed.code(),
+                Ok(Err(_)) => return End::Broken.code(),
+                Err(_) => return "silent",
+            },
+            () = self.leave.cancelled() => return End::Closed.code(),
+        };
+        let activity = Activity::new();
+        let patience = Patience {
+            idle: self.limits.ingest_idle_timeout,
+            headers: self.limits.ingest_header_timeout,
+        };
+        let service = service_fn(|request: Request<Incoming>| {
+            let in_progress = activity.begin();
+            let webhooks = Arc::clone(&self.webhooks);
+            async move {
+                let response = webhooks.respond(request).await;
+                drop(in_progress);
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let end = if http2 {
+            let connection = self.http2.serve_connection(TokioIo::new(stream), service);
+            connection::drive(connection, &activity, patience, &self.leave).await
+        } else {
+            let heard = Heard::new(stream, Arc::clone(&activity));
+            let connection = self.http1.serve_connection(TokioIo::new(heard), service);
+            connection::drive(connection, &activity, patience, &self.leave).await
+        };
+        end.code()
+    }
+
+    /// Lets every connection finish what it is doing, for as long as `patience`; the number of
+    /// those that did not comes back.
+    pub(crate) async fn finish(&self, patience: Duration) -> usize {
+        self.leave.cancel();
+        self.connections.close();
+        let _ = tokio::time::timeout(patience, self.connections.wait()).await;
+        self.connections.len()
+    }
+}
