@@ -1,0 +1,154 @@
+//! What is already there when a segment arrives, and what must come of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use domain::record::RawRecord;
+use kafka::topic::Topic;
+use service::secret::SecretString;
+
+use super::*;
+use crate::database;
+
+/// A bucket in memory that fails its first calls.
+#[derive(Default)]
+struct Memory {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    failures: Mutex<u32>,
+}
+
+impl Memory {
+    fn objects(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Bytes>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self) -> Result<(), Fault> {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        match failures.checked_sub(1) {
+            Some(left) => {
+                *failures = left;
+                Err(Fault::retry("writing to S3", "503"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl ObjectStore for Memory {
+    async fn create(&self, key: &str, _: &str, body: Bytes) -> Result<Created, Fault> {
+        self.fail()?;
+        if self.objects().contains_key(key) {
+            return Ok(Created::Exists);
+        }
+        self.objects().insert(key.to_owned(), body);
+        Ok(Created::Written)
+    }
+
+    async fn read(&self, key: &str) -> Result<Option<Bytes>, Fault> {
+        self.fail()?;
+        Ok(self.objects().get(key).cloned())
+    }
+}
+
+/// A writer into an empty bucket. Its positions lead nowhere: these tests end before them.
+fn writer() -> Writer<Memory> {
+    let topic = Topic {
+        name: "t".to_owned(),
+        cluster_id: "c".to_owned(),
+        topic_id: "i".to_owned(),
+        partitions: 1,
+        replicas: 1,
+        cleanup_policy: "delete".to_owned(),
+        max_message_bytes: 1,
+        retention_ms: -1,
+        min_insync_replicas: 1,
+    };
+    let url = SecretString::from("postgres://nobody@127.0.0.1:1/none");
+    let pool = database::pool(&url, "test", 1).unwrap();
+    Writer::new(Destination {
+        store: Memory::default(),
+        place: Place {
+            prefix: String::new(),
+            cluster: topic.cluster_id.clone(),
+            topic_id: topic.topic_id.clone(),
+        },
+        topic: topic.name.clone(),
+        positions: Positions::new(pool, ROLE, &topic),
+    })
+}
+
+fn segment(offsets: std::ops::Range<i64>, body: &str) -> Segment {
+    let mut segment = Segment::default();
+    for offset in offsets {
+        segment.push(
+            "t",
+            &RawRecord {
+                partition: 0,
+                offset,
+                timestamp_ms: 0,
+                key: None,
+                headers: Vec::new(),
+                value: Some(Bytes::copy_from_slice(body.as_bytes())),
+            },
+        );
+    }
+    segment
+}
+
+fn manifest(segment: &Segment, previous: Option<Sha256Hash>) -> Manifest {
+    Manifest::of(segment, "key".to_owned(), "t", 0, previous).unwrap()
+}
+
+#[tokio::test]
+async fn a_new_segment_is_stored_as_given_through_failures() {
+    let writer = writer();
+    *writer.to.store.failures.lock().unwrap() = 2;
+    let (stored, rest) = writer.put_segment("key", segment(5..9, "a")).await.unwrap();
+    assert_eq!(stored, segment(5..9, "a"));
+    assert!(rest.is_empty());
+    let object = writer.to.store.read("key").await.unwrap().unwrap();
+    assert_eq!(parse("key", object).await.unwrap(), stored);
+}
+
+#[tokio::test]
+async fn a_shorter_segment_that_is_there_is_adopted_and_the_rest_is_kept() {
+    let writer = writer();
+    writer.put_segment("key", segment(5..7, "a")).await.unwrap();
+    let (stored, rest) = writer.put_segment("key", segment(5..9, "a")).await.unwrap();
+    assert_eq!(stored, segment(5..7, "a"));
+    assert_eq!(rest, segment(7..9, "a"));
+}
+
+#[tokio::test]
+async fn a_longer_segment_that_is_there_is_adopted_whole() {
+    let writer = writer();
+    writer.put_segment("key", segment(5..9, "a")).await.unwrap();
+    let (stored, rest) = writer.put_segment("key", segment(5..7, "a")).await.unwrap();
+    assert_eq!(stored, segment(5..9, "a"));
+    assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn a_different_or_broken_segment_that_is_there_halts() {
+    let writer = writer();
+    writer.put_segment("key", segment(5..9, "a")).await.unwrap();
+    let fault = writer.put_segment("key", segment(5..9, "b")).await.unwrap_err();
+    assert_eq!(fault.decision, crate::fault::Decision::Halt);
+    assert!(fault.to_string().contains("key: the records at offset 5 differ"), "{fault}");
+
+    writer.to.store.create("bad", "", Bytes::from_static(b"not zstd")).await.unwrap();
+    let fault = writer.put_segment("bad", segment(5..9, "a")).await.unwrap_err();
+    assert_eq!(fault.decision, crate::fault::Decision::Halt);
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_there_must_carry_the_same_chain() {
+    let writer = writer();
+    let ours = manifest(&segment(5..9, "a"), None);
+    writer.put_manifest(&ours).await.unwrap();
+    writer.put_manifest(&ours).await.unwrap();
+    let other = manifest(&segment(5..9, "a"), Some(ours.list_hash));
+    let fault = writer.put_manifest(&other).await.unwrap_err();
+    assert_eq!(fault.decision, crate::fault::Decision::Halt);
+    assert!(fault.to_string().contains("list hash"), "{fault}");
+}

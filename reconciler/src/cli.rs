@@ -1,0 +1,61 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use sqlx::PgPool;
+
+use crate::config::{Database, Run};
+use crate::database;
+
+/// Follows the raw topic of Stripe events: keeps transaction, refund, payout and dispute state in
+/// Postgres, archives every payload to S3, streams domain events to Firehose.
+///
+/// Every flag is also an environment variable; `reconciler COMMAND --help` names them.
+/// Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 done and found something.
+#[derive(Debug, Parser)]
+#[command(name = "reconciler", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) logs: service::logs::Options,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Follow the topic until SIGTERM
+    ///
+    /// Each role has its own position and its own lag: an outage of S3 or Firehose never delays
+    /// money state. Run all roles in one process, or each as a deployment of its own; partitions
+    /// spread over the processes that run the same role.
+    Run(Box<Run>),
+    /// Bring the database to this program's schema; again changes nothing
+    Migrate(Database),
+    /// Print the hash of the state, a part a line: equal sets of records give equal hashes
+    Hash(Read),
+    /// Tell the story of one payment, refund, payout, dispute, provider or event
+    Inspect {
+        /// An id of Stripe's (`pi_…`, `ch_…`, `evt_…`, …) or of ours (`txn_…`, `rfd_…`, …)
+        id: String,
+        #[command(flatten)]
+        read: Read,
+    },
+    /// Print one line an event as it is applied, until interrupted
+    Tail(Read),
+}
+
+/// What a command that reads needs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Read {
+    /// Print JSON: one document, or one a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+impl Read {
+    /// Connections for this command.
+    pub(crate) fn pool(&self, purpose: &str) -> anyhow::Result<PgPool> {
+        Ok(database::pool(&self.database.url()?, purpose, 1)?)
+    }
+}

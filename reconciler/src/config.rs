@@ -1,0 +1,363 @@
+//! Every setting, with its flag, variable and default, grouped by what it is for.
+#![expect(
+    clippy::struct_field_names,
+    reason = "the field names are the names of flags and variables"
+)]
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use service::exit::ConfigError;
+use service::secret::{self, SecretString};
+use service::units;
+
+use domain::settings::{MetadataKeys, Settings};
+
+use crate::feed::{BatchLimit, FeedLimits};
+use crate::firehose;
+
+/// The settings of `reconciler run`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Run {
+    /// What this process does, comma separated
+    #[arg(
+        long,
+        env = "RECONCILER_ROLES",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "project,archive,publish"
+    )]
+    pub(crate) roles: Vec<Role>,
+    /// Which events count, `live` or `test`; the other kind is recorded, never projected
+    #[arg(long, env, value_enum)]
+    pub(crate) livemode: Livemode,
+    /// Where `/livez`, `/readyz` and `/metrics` are
+    #[arg(long, env, default_value = "127.0.0.1:9465")]
+    pub(crate) reconciler_admin_listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) kafka: kafka::Options,
+    #[command(flatten)]
+    pub(crate) feed: Feed,
+    #[command(flatten)]
+    pub(crate) database: Database,
+    #[command(flatten)]
+    pub(crate) project: Project,
+    #[command(flatten)]
+    pub(crate) archive: Archive,
+    #[command(flatten)]
+    pub(crate) publish: Publish,
+}
+
+/// A part of the work with its own position and lag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Role {
+    /// Keeps money state in Postgres
+    Project,
+    /// Writes every record to S3
+    Archive,
+    /// Sends domain events to Firehose
+    Publish,
+}
+
+impl Role {
+    /// Its name in settings, logs, metrics and consumer groups.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Project => "project",
+            Self::Archive => "archive",
+            Self::Publish => "publish",
+        }
+    }
+}
+
+/// Stripe's two kinds of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Livemode {
+    /// Real money
+    Live,
+    /// Stripe's test mode
+    Test,
+}
+
+/// How roles read the topic.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Reading")]
+pub(crate) struct Feed {
+    /// Consumer groups are named PREFIX.ROLE
+    #[arg(long, env, default_value = "reconciler")]
+    pub(crate) kafka_group_prefix: String,
+    /// Silence after which Kafka gives a process's partitions to others
+    #[arg(long, env, default_value = "6s", value_parser = units::duration)]
+    pub(crate) kafka_session_timeout: Duration,
+    /// Records that may wait for a role, per partition
+    #[arg(long, env, default_value_t = 2000)]
+    pub(crate) feed_max_records: usize,
+    /// Bytes that may wait for a role, per partition
+    #[arg(long, env, default_value = "4MiB", value_parser = units::bytes)]
+    pub(crate) feed_max_bytes: usize,
+    /// Bytes that the Kafka client fetches ahead, per partition
+    #[arg(long, env, default_value = "4MiB", value_parser = units::bytes)]
+    pub(crate) feed_prefetch_bytes: usize,
+}
+
+impl Feed {
+    /// The consumer group of a role.
+    pub(crate) fn group(&self, role: Role) -> String {
+        format!("{}.{}", self.kafka_group_prefix, role.as_str())
+    }
+
+    pub(crate) fn limits(&self) -> FeedLimits {
+        FeedLimits {
+            records: self.feed_max_records,
+            bytes: self.feed_max_bytes,
+            prefetch_kib: u32::try_from(self.feed_prefetch_bytes / 1024).unwrap_or(u32::MAX),
+            session_timeout: self.kafka_session_timeout,
+        }
+    }
+}
+
+/// How to reach Postgres.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Postgres")]
+pub(crate) struct Database {
+    /// postgres://USER:PASSWORD@HOST:PORT/DATABASE
+    #[arg(long, env, hide_env_values = true)]
+    pub(crate) database_url: Option<SecretString>,
+    /// File that holds the URL
+    #[arg(long, env)]
+    pub(crate) database_url_file: Option<PathBuf>,
+}
+
+impl Database {
+    pub(crate) fn url(&self) -> Result<SecretString, ConfigError> {
+        let file = self.database_url_file.as_deref();
+        secret::required("DATABASE_URL", self.database_url.as_ref(), file)
+    }
+}
+
+/// How much is applied together, and what our keys in Stripe's metadata are called.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Project")]
+pub(crate) struct Project {
+    /// Records in one transaction
+    #[arg(long, env, default_value_t = 500)]
+    pub(crate) project_batch_records: usize,
+    /// Bytes in one transaction
+    #[arg(long, env, default_value = "8MiB", value_parser = units::bytes)]
+    pub(crate) project_batch_bytes: usize,
+    /// How long a batch waits for more records
+    #[arg(long, env, default_value = "5ms", value_parser = units::duration)]
+    pub(crate) project_linger: Duration,
+    /// A larger record is quarantined
+    #[arg(long, env, default_value = "4MiB", value_parser = units::bytes)]
+    pub(crate) project_max_record_bytes: usize,
+    /// Metadata key of our quote
+    #[arg(long, env, default_value = "quote_id")]
+    pub(crate) metadata_quote_id: String,
+    /// Metadata key of our order
+    #[arg(long, env, default_value = "order_id")]
+    pub(crate) metadata_order_id: String,
+    /// Metadata key of our provider
+    #[arg(long, env, default_value = "provider_id")]
+    pub(crate) metadata_provider_id: String,
+    /// Metadata key that says who asked for a refund
+    #[arg(long, env, default_value = "created_by")]
+    pub(crate) metadata_created_by: String,
+}
+
+impl Project {
+    pub(crate) fn batch(&self) -> BatchLimit {
+        BatchLimit {
+            records: self.project_batch_records.max(1),
+            bytes: self.project_batch_bytes,
+            linger: self.project_linger,
+        }
+    }
+}
+
+/// Where segments go and when they close.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Archive")]
+pub(crate) struct Archive {
+    /// Bucket of the archive; required for the role archive
+    #[arg(long, env)]
+    pub(crate) s3_bucket: Option<String>,
+    /// Prefix of every key
+    #[arg(long, env, default_value = "")]
+    pub(crate) s3_prefix: String,
+    /// A segment closes at this size, before compression
+    #[arg(long, env, default_value = "64MiB", value_parser = units::bytes)]
+    pub(crate) archive_segment_bytes: usize,
+    /// A segment closes at this number of records
+    #[arg(long, env, default_value_t = 50_000)]
+    pub(crate) archive_segment_records: usize,
+    /// A segment closes at this age
+    #[arg(long, env, default_value = "60s", value_parser = units::duration)]
+    pub(crate) archive_segment_age: Duration,
+    /// All unwritten segments together; beyond it the largest closes early
+    #[arg(long, env, default_value = "256MiB", value_parser = units::bytes)]
+    pub(crate) archive_max_open_bytes: usize,
+    /// Segments that are written at the same time
+    #[arg(long, env, default_value_t = 4)]
+    pub(crate) archive_max_uploads: usize,
+    /// After SIGTERM: time to write the open segments; what is left is read again at the start
+    #[arg(long, env, default_value = "20s", value_parser = units::duration)]
+    pub(crate) archive_drain_timeout: Duration,
+}
+
+/// Where domain events go.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Publish")]
+pub(crate) struct Publish {
+    /// Delivery stream of the domain events; required for the role publish
+    #[arg(long, env)]
+    pub(crate) firehose_stream: Option<String>,
+    /// How long a publisher holds what it sends; must be longer than a call to Firehose may take
+    #[arg(long, env, default_value = "60s", value_parser = units::duration)]
+    pub(crate) publish_lease: Duration,
+    /// How often an empty queue is looked at
+    #[arg(long, env, default_value = "200ms", value_parser = units::duration)]
+    pub(crate) publish_poll: Duration,
+}
+
+impl Run {
+    /// What the core is told about its surroundings.
+    pub(crate) fn projection(&self) -> Settings {
+        let project = &self.project;
+        Settings {
+            livemode: self.livemode == Livemode::Live,
+            keys: MetadataKeys {
+                quote_id: project.metadata_quote_id.clone(),
+                order_id: project.metadata_order_id.clone(),
+                provider_id: project.metadata_provider_id.clone(),
+                created_by: project.metadata_created_by.clone(),
+            },
+            max_value_bytes: project.project_max_record_bytes,
+        }
+    }
+
+    /// The chosen roles, each once.
+    pub(crate) fn roles(&self) -> BTreeSet<Role> {
+        self.roles.iter().copied().collect()
+    }
+
+    /// What clap cannot check. Nothing is opened yet.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let roles = self.roles();
+        if roles.is_empty() {
+            return Err(ConfigError::new("RECONCILER_ROLES", "names no role"));
+        }
+        self.kafka.client_config()?;
+        self.database.url()?;
+        let blank = |value: &Option<String>| value.as_deref().unwrap_or_default().trim().is_empty();
+        if roles.contains(&Role::Archive) && blank(&self.archive.s3_bucket) {
+            return Err(ConfigError::new("S3_BUCKET", "is not set; the role archive needs it"));
+        }
+        if roles.contains(&Role::Publish) && blank(&self.publish.firehose_stream) {
+            return Err(ConfigError::new(
+                "FIREHOSE_STREAM",
+                "is not set; the role publish needs it",
+            ));
+        }
+        if self.feed.kafka_group_prefix.trim().is_empty() {
+            return Err(ConfigError::new("KAFKA_GROUP_PREFIX", "is empty"));
+        }
+        let archive = &self.archive;
+        for (name, value) in [
+            ("FEED_MAX_RECORDS", self.feed.feed_max_records),
+            ("FEED_MAX_BYTES", self.feed.feed_max_bytes),
+            ("ARCHIVE_SEGMENT_BYTES", archive.archive_segment_bytes),
+            ("ARCHIVE_SEGMENT_RECORDS", archive.archive_segment_records),
+            ("ARCHIVE_MAX_UPLOADS", archive.archive_max_uploads),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::new(name, "must not be 0"));
+            }
+        }
+        if archive.archive_max_open_bytes < archive.archive_segment_bytes {
+            let problem = "must not be less than ARCHIVE_SEGMENT_BYTES";
+            return Err(ConfigError::new("ARCHIVE_MAX_OPEN_BYTES", problem));
+        }
+        // librdkafka's own limits.
+        if !(1024..2_097_151 * 1024).contains(&self.feed.feed_prefetch_bytes) {
+            return Err(ConfigError::new("FEED_PREFETCH_BYTES", "must be from 1KiB to 2GiB"));
+        }
+        let (hour, second) = (Duration::from_hours(1), Duration::from_secs(1));
+        if !(second..=hour).contains(&self.feed.kafka_session_timeout) {
+            return Err(ConfigError::new("KAFKA_SESSION_TIMEOUT", "must be from 1s to 1h"));
+        }
+        if !(2 * firehose::CALL_TIMEOUT..=hour).contains(&self.publish.publish_lease) {
+            return Err(ConfigError::new("PUBLISH_LEASE", "must be from 30s to 1h"));
+        }
+        if self.publish.publish_poll.is_zero() || archive.archive_segment_age.is_zero() {
+            let name = if archive.archive_segment_age.is_zero() {
+                "ARCHIVE_SEGMENT_AGE"
+            } else {
+                "PUBLISH_POLL"
+            };
+            return Err(ConfigError::new(name, "must not be 0"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: Run,
+    }
+
+    fn run(arguments: &[&str]) -> Run {
+        let required = [
+            "run",
+            "--kafka-brokers=127.0.0.1:1",
+            "--livemode=test",
+            "--database-url=postgres://u:hunter2@h/d",
+        ];
+        Line::try_parse_from(required.iter().chain(arguments)).unwrap().run
+    }
+
+    fn problem(arguments: &[&str]) -> String {
+        run(arguments).check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_role_asks_for_what_it_needs() {
+        // The variables may be set where the tests run.
+        let without = |role: &str| {
+            let mut run = run(&[role]);
+            run.archive.s3_bucket = None;
+            run.publish.firehose_stream = None;
+            run.check().unwrap_err().to_string()
+        };
+        assert!(without("--roles=archive").starts_with("S3_BUCKET: is not set"));
+        assert!(without("--roles=publish").starts_with("FIREHOSE_STREAM: is not set"));
+        run(&["--roles=project"]).check().unwrap();
+        run(&["--s3-bucket=b", "--firehose-stream=s"]).check().unwrap();
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other_are_named() {
+        let project = "--roles=project";
+        assert!(problem(&[project, "--feed-max-records=0"]).starts_with("FEED_MAX_RECORDS"));
+        assert!(
+            problem(&[project, "--archive-max-open-bytes=1MiB"])
+                .starts_with("ARCHIVE_MAX_OPEN_BYTES")
+        );
+        assert!(problem(&[project, "--publish-lease=10s"]).starts_with("PUBLISH_LEASE"));
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_the_configuration() {
+        assert!(!format!("{:?}", run(&[])).contains("hunter2"));
+    }
+}

@@ -1,0 +1,83 @@
+//! Connections to Postgres: small pools with every time-out set, and what becomes of a
+//! connection after a fault.
+
+use std::future::Future;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use service::exit::ConfigError;
+use service::secret::{ExposeSecret as _, SecretString};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgPool, Postgres};
+
+use crate::fault::{Decision, Fault};
+
+/// Time to get a connection, made or waited for.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for one statement, by the server's clock.
+const STATEMENT_TIMEOUT: &str = "30s";
+/// Time to wait for a lock, by the server's clock.
+const LOCK_TIMEOUT: &str = "10s";
+/// Time that a transaction may sit idle before the server ends it.
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "60s";
+/// Time for one statement, by our clock: for a server that no longer answers at all.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
+/// Life of a connection: bounds how long a pool stays with a server that DNS no longer names.
+const MAX_LIFETIME: Duration = Duration::from_mins(15);
+
+/// How to connect. `purpose` shows in `pg_stat_activity`.
+pub(crate) fn options(url: &SecretString, purpose: &str) -> Result<PgConnectOptions, ConfigError> {
+    let options = PgConnectOptions::from_str(url.expose_secret())
+        // The parser's message could quote the password.
+        .map_err(|_| ConfigError::new("DATABASE_URL", "is not a postgres:// URL"))?;
+    Ok(options
+        .application_name(&format!("reconciler.{purpose}"))
+        .options([("client_min_messages", "warning")]))
+}
+
+/// A pool that connects when it is first used.
+pub fn pool(url: &SecretString, purpose: &str, connections: u32) -> Result<PgPool, ConfigError> {
+    let options = options(url, purpose)?.options([
+        ("statement_timeout", STATEMENT_TIMEOUT),
+        ("lock_timeout", LOCK_TIMEOUT),
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+    ]);
+    Ok(PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A slow one shows in the fault that follows it.
+        .acquire_slow_threshold(ACQUIRE_TIMEOUT)
+        .max_lifetime(MAX_LIFETIME)
+        .connect_lazy_with(options))
+}
+
+/// A connection from the pool.
+pub(crate) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, Fault> {
+    pool.acquire().await.map_err(|error| Fault::postgres("connecting to Postgres", error))
+}
+
+/// Waits for a statement's answer, but no longer than [`ANSWER_TIMEOUT`].
+pub(crate) async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    tokio::time::timeout(ANSWER_TIMEOUT, work)
+        .await
+        .unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into())))
+}
+
+/// Hands a connection back after its work. If that ended in a fault that asks for a new
+/// connection, this one is closed instead, so that the pool makes another.
+pub(crate) async fn settle<T>(
+    connection: PoolConnection<Postgres>,
+    doing: &'static str,
+    done: sqlx::Result<T>,
+) -> Result<T, Fault> {
+    let fault = match done {
+        Ok(done) => return Ok(done),
+        Err(error) => Fault::postgres(doing, error),
+    };
+    if fault.decision == Decision::Reconnect {
+        // It is broken already: whether the goodbye arrives does not matter.
+        let _ = connection.detach().close_hard().await;
+    }
+    Err(fault)
+}

@@ -1,0 +1,138 @@
+//! Where each assigned partition is to be read from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka::topic::{self, Topic};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
+use super::context::Context;
+use crate::fault::Fault;
+use crate::position::{Position, Positions};
+
+/// Time for one question to the brokers.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) struct Start {
+    pub(super) kafka: kafka::Options,
+    pub(super) topic: Topic,
+    pub(super) positions: Positions,
+}
+
+/// What an epoch begins with.
+pub(super) struct Started {
+    pub(super) positions: BTreeMap<i32, Position>,
+    /// The offset after each partition's last record.
+    pub(super) log_ends: BTreeMap<i32, i64>,
+}
+
+/// A position that the log no longer, or not yet, reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum OutOfLog {
+    #[error(
+        "partition {partition}: the next offset is {next}, but the topic begins at {low}: \
+         retention has deleted what was not read. Read it from the archive with \
+         `reconciler replay archive`"
+    )]
+    Deleted { partition: i32, next: i64, low: i64 },
+    #[error(
+        "partition {partition}: the next offset is {next}, but the topic ends at {high}: the \
+         topic has lost records that were read, or this database belongs to another topic"
+    )]
+    Beyond { partition: i32, next: i64, high: i64 },
+}
+
+impl Start {
+    /// The positions of these partitions, checked against the log.
+    pub(super) async fn of(
+        &self,
+        consumer: &Arc<BaseConsumer<Context>>,
+        partitions: &[i32],
+    ) -> Result<Started, Fault> {
+        let now = topic::describe(&self.kafka, ANSWER_TIMEOUT).await.map_err(Fault::topic)?;
+        if (&now.cluster_id, &now.topic_id) != (&self.topic.cluster_id, &self.topic.topic_id) {
+            return Err(Fault::halt(
+                "checking the raw topic",
+                format!(
+                    "{} is not the topic that this process started with: it was {}.{} and is \
+                     {}.{}. Restart to read it from its beginning",
+                    now.name,
+                    self.topic.cluster_id,
+                    self.topic.topic_id,
+                    now.cluster_id,
+                    now.topic_id
+                ),
+            ));
+        }
+        let stored = self.positions.load().await?;
+        let ends = log_ends(consumer.clone(), now.name, partitions.to_vec()).await?;
+        let positions = ends
+            .iter()
+            .map(|(&partition, &ends)| {
+                let position = start(partition, stored.get(&partition).copied(), ends)
+                    .map_err(|error| Fault::halt("finding where to start", error))?;
+                Ok((partition, position))
+            })
+            .collect::<Result<_, Fault>>()?;
+        let log_ends = ends.into_iter().map(|(partition, (_, high))| (partition, high)).collect();
+        Ok(Started { positions, log_ends })
+    }
+}
+
+/// First offset and end of each partition's log. The consumer's own call blocks.
+async fn log_ends(
+    consumer: Arc<BaseConsumer<Context>>,
+    topic: String,
+    partitions: Vec<i32>,
+) -> Result<BTreeMap<i32, (i64, i64)>, Fault> {
+    let doing = "asking Kafka for the log's ends";
+    tokio::task::spawn_blocking(move || {
+        partitions
+            .into_iter()
+            .map(|partition| {
+                let ends = consumer.fetch_watermarks(&topic, partition, ANSWER_TIMEOUT)?;
+                Ok((partition, ends))
+            })
+            .collect::<Result<_, _>>()
+    })
+    .await
+    .map_err(|error| Fault::retry(doing, error))?
+    .map_err(|error| Fault::kafka(doing, error))
+}
+
+/// A partition that was never read starts at its earliest record.
+fn start(
+    partition: i32,
+    stored: Option<Position>,
+    (low, high): (i64, i64),
+) -> Result<Position, OutOfLog> {
+    match stored {
+        None => Ok(Position { next_offset: low, chain: None }),
+        Some(Position { next_offset: next, .. }) if next < low => {
+            Err(OutOfLog::Deleted { partition, next, low })
+        }
+        Some(Position { next_offset: next, .. }) if next > high => {
+            Err(OutOfLog::Beyond { partition, next, high })
+        }
+        Some(position) => Ok(position),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_must_lie_within_the_log() {
+        let at = |next_offset| Some(Position { next_offset, chain: None });
+        assert_eq!(start(0, None, (7, 9)).unwrap().next_offset, 7);
+        assert_eq!(start(0, at(7), (7, 9)).unwrap().next_offset, 7);
+        assert_eq!(start(0, at(9), (7, 9)).unwrap().next_offset, 9);
+        let deleted = start(1, at(6), (7, 9)).unwrap_err();
+        assert_eq!(deleted, OutOfLog::Deleted { partition: 1, next: 6, low: 7 });
+        assert!(deleted.to_string().contains("replay archive"));
+        let beyond = start(1, at(10), (7, 9)).unwrap_err();
+        assert_eq!(beyond, OutOfLog::Beyond { partition: 1, next: 10, high: 9 });
+    }
+}

@@ -1,0 +1,221 @@
+//! `reconciler run`: checks what the roles stand on, starts them, and watches over them.
+//!
+//! Each role is a task of its own with its own connections, position, lag and retries; none waits
+//! for another. A role that halts stays down until somebody has looked: the others go on, `/readyz`
+//! and `reconciler_role_up` show it, and the exit code is 1. When no role is left the process ends.
+
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use domain::archive::Place;
+use kafka::topic::{self, Topic};
+use service::admin::{self, Readiness};
+use service::exit::Outcome;
+use service::secret::SecretString;
+use service::signals;
+use sqlx::PgPool;
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::{self, Destination};
+use crate::commands::migrate;
+use crate::config::{Role, Run};
+use crate::database;
+use crate::fault::{Fault, persist};
+use crate::feed::{Feed, FeedOptions};
+use crate::firehose::DeliveryStream;
+use crate::position::Positions;
+use crate::project;
+use crate::publish::{self, Outbox};
+use crate::s3::Bucket;
+use crate::store::Store;
+
+/// Time for one question about the topic.
+const TOPIC_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections of a role: one at work, one for what must not wait behind it.
+const CONNECTIONS: u32 = 2;
+
+/// Runs the chosen roles until SIGTERM.
+pub(crate) async fn run(settings: Run) -> anyhow::Result<Outcome> {
+    settings.check()?;
+    tracing::info!(?settings, "starting");
+    let metrics = admin::metrics_recorder()?;
+    describe_metrics();
+    let shutdown = signals::shutdown_token()?;
+    let readiness = Readiness::starting();
+    // It answers to the end, so that a drain can be watched.
+    let admin_stop = CancellationToken::new();
+    let _admin_stop = admin_stop.clone().drop_guard();
+    let admin = settings.reconciler_admin_listen;
+    let bound = admin::serve(admin, readiness.clone(), metrics, admin_stop).await?;
+    tracing::info!(address = %bound, "admin listener is up");
+
+    let start = Start { url: settings.database.url()?, settings, shutdown, readiness };
+    match start.shutdown.run_until_cancelled(start.foundations()).await {
+        Some(topic) => start.roles(&topic?).await,
+        None => Ok(Outcome::Done),
+    }
+}
+
+struct Start {
+    settings: Run,
+    url: SecretString,
+    shutdown: CancellationToken,
+    readiness: Readiness,
+}
+
+impl Start {
+    /// Waits for Postgres and Kafka, and checks that they are what the roles need.
+    async fn foundations(&self) -> anyhow::Result<Topic> {
+        let pool = self.pool("start")?;
+        let schema = persist("start", || migrate::check(&pool)).await?;
+        pool.close().await;
+        if let Err(problem) = schema {
+            bail!(problem);
+        }
+        let describe = || async {
+            topic::describe(&self.settings.kafka, TOPIC_TIMEOUT).await.map_err(Fault::topic)
+        };
+        let topic = persist("start", describe).await?;
+        for warning in topic::check(&topic, 0).context("checking the raw topic")? {
+            tracing::warn!(topic = topic.name, "{warning}");
+            metrics::gauge!("reconciler_topic_warning", "code" => warning.code()).set(1.0);
+        }
+        Ok(topic)
+    }
+
+    /// Starts each role and waits until all have ended.
+    async fn roles(&self, topic: &Topic) -> anyhow::Result<Outcome> {
+        let mut roles = Roles::default();
+        for role in self.settings.roles() {
+            match role {
+                Role::Project => self.start_project(topic, &mut roles)?,
+                Role::Archive => self.start_archive(topic, &mut roles).await?,
+                Role::Publish => self.start_publish(&mut roles).await?,
+            }
+        }
+        self.readiness.release("starting");
+        tracing::info!(roles = ?self.settings.roles(), "running");
+        roles.watch(&self.readiness).await
+    }
+
+    fn start_project(&self, topic: &Topic, roles: &mut Roles) -> anyhow::Result<()> {
+        let positions = Positions::new(self.pool("positions")?, Role::Project.as_str(), topic);
+        let store = Store::new(self.pool("project")?, self.settings.projection(), topic);
+        let feed = self.feed(Role::Project, topic, positions)?;
+        let limit = self.settings.project.batch();
+        roles.start(Role::Project, project::run(feed, store, limit, self.shutdown.clone()));
+        Ok(())
+    }
+
+    async fn start_archive(&self, topic: &Topic, roles: &mut Roles) -> anyhow::Result<()> {
+        let settings = &self.settings.archive;
+        let positions = Positions::new(self.pool("archive")?, Role::Archive.as_str(), topic);
+        let destination = Destination {
+            store: Bucket::open(settings.s3_bucket.clone().unwrap_or_default()).await?,
+            place: Place {
+                prefix: settings.s3_prefix.trim_matches('/').to_owned(),
+                cluster: topic.cluster_id.clone(),
+                topic_id: topic.topic_id.clone(),
+            },
+            topic: topic.name.clone(),
+            positions: positions.clone(),
+        };
+        let limits = archive::Limits {
+            segment_bytes: settings.archive_segment_bytes,
+            segment_records: settings.archive_segment_records,
+            segment_age: settings.archive_segment_age,
+            open_bytes: settings.archive_max_open_bytes,
+            uploads: settings.archive_max_uploads,
+            drain: settings.archive_drain_timeout,
+        };
+        let feed = self.feed(Role::Archive, topic, positions)?;
+        roles.start(Role::Archive, archive::run(feed, destination, limits));
+        Ok(())
+    }
+
+    async fn start_publish(&self, roles: &mut Roles) -> anyhow::Result<()> {
+        let settings = &self.settings.publish;
+        let stream =
+            DeliveryStream::open(settings.firehose_stream.clone().unwrap_or_default()).await?;
+        let outbox = Outbox::new(self.pool("publish")?);
+        let work = publish::Settings { lease: settings.publish_lease, poll: settings.publish_poll };
+        roles.start(Role::Publish, publish::run(outbox, stream, work, self.shutdown.clone()));
+        Ok(())
+    }
+
+    fn feed(&self, role: Role, topic: &Topic, positions: Positions) -> anyhow::Result<Feed> {
+        let options = FeedOptions {
+            kafka: self.settings.kafka.clone(),
+            role: role.as_str(),
+            group: self.settings.feed.group(role),
+            limits: self.settings.feed.limits(),
+        };
+        Ok(Feed::start(options, topic, positions, self.shutdown.clone())?)
+    }
+
+    fn pool(&self, purpose: &str) -> anyhow::Result<PgPool> {
+        Ok(database::pool(&self.url, purpose, CONNECTIONS)?)
+    }
+}
+
+/// The roles that run.
+#[derive(Default)]
+struct Roles {
+    tasks: JoinSet<Result<(), Fault>>,
+    names: Vec<(Id, Role)>,
+}
+
+impl Roles {
+    fn start(
+        &mut self,
+        role: Role,
+        work: impl Future<Output = Result<(), Fault>> + Send + 'static,
+    ) {
+        metrics::gauge!("reconciler_role_up", "role" => role.as_str()).set(1.0);
+        let task = self.tasks.spawn(work);
+        self.names.push((task.id(), role));
+    }
+
+    /// Waits for all of them. An error names those that did not end because they were asked to.
+    async fn watch(mut self, readiness: &Readiness) -> anyhow::Result<Outcome> {
+        let mut halted = Vec::new();
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            let (id, fault) = match ended {
+                Ok((id, Ok(()))) => (id, None),
+                Ok((id, Err(fault))) => (id, Some(fault.to_string())),
+                Err(panicked) => (panicked.id(), Some(panicked.to_string())),
+            };
+            let Some(&(_, role)) = self.names.iter().find(|(task, _)| *task == id) else {
+                continue;
+            };
+            metrics::gauge!("reconciler_role_up", "role" => role.as_str()).set(0.0);
+            match fault {
+                None => tracing::info!(role = role.as_str(), "ended"),
+                Some(fault) => {
+                    tracing::error!(role = role.as_str(), fault, "halted; the other roles go on");
+                    readiness.hold(match role {
+                        Role::Project => "role project has halted",
+                        Role::Archive => "role archive has halted",
+                        Role::Publish => "role publish has halted",
+                    });
+                    halted.push(format!("role {} has halted: {fault}", role.as_str()));
+                }
+            }
+        }
+        if halted.is_empty() { Ok(Outcome::Done) } else { bail!(halted.join("; ")) }
+    }
+}
+
+fn describe_metrics() {
+    use metrics::{describe_counter, describe_gauge};
+    describe_gauge!("reconciler_role_up", "1 while the role runs, 0 once it has ended or halted");
+    describe_gauge!("reconciler_lag_records", "Records of the topic that the role has yet to do");
+    describe_gauge!("reconciler_assigned_partitions", "Partitions that this process works on");
+    describe_gauge!("reconciler_topic_warning", "1 for each danger in the topic's settings");
+    describe_counter!(
+        "reconciler_faults_total",
+        "Faults that were tried again, by role and decision"
+    );
+}

@@ -1,0 +1,142 @@
+//! The queue `pay.outbox`, as the publisher sees it.
+//!
+//! `leased_until` in the past or null: free. In the future: held, or waiting after a refusal.
+//! Infinite: set aside, for a person to look at.
+
+use std::time::Duration;
+
+use sqlx::{PgPool, Row as _};
+
+use crate::database::{acquire, settle, within};
+use crate::fault::Fault;
+
+/// A domain event that waits to be published.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) id: i64,
+    pub(super) event_id: String,
+    /// One JSON object without a newline.
+    pub(super) payload: String,
+    /// How often it was claimed, this time included.
+    pub(super) attempts: i32,
+}
+
+/// How much waits.
+#[derive(Debug)]
+pub(super) struct Depth {
+    pub(super) waiting: i64,
+    pub(super) parked: i64,
+    pub(super) oldest_seconds: f64,
+}
+
+/// The queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Outbox {
+    pool: PgPool,
+}
+
+impl Outbox {
+    pub(crate) fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Leases the oldest free rows. What another publisher is claiming is skipped, not awaited.
+    pub(super) async fn claim(&self, most: usize, lease: Duration) -> Result<Vec<Row>, Fault> {
+        let doing = "claiming from the outbox";
+        let mut connection = acquire(&self.pool).await?;
+        let query = sqlx::query(
+            "update pay.outbox as o
+                 set leased_until = now() + make_interval(secs => $2), attempts = o.attempts + 1
+                 from (select outbox_id from pay.outbox
+                       where leased_until is null or leased_until < now()
+                       order by outbox_id limit $1 for update skip locked) as free
+                 where o.outbox_id = free.outbox_id
+                 returning o.outbox_id, o.event_id, o.payload, o.attempts",
+        )
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .bind(lease.as_secs_f64());
+        let rows = within(query.fetch_all(&mut *connection)).await;
+        let rows = settle(connection, doing, rows).await?;
+        let mut rows = rows
+            .into_iter()
+            .map(|row| {
+                Ok(Row {
+                    id: row.try_get("outbox_id")?,
+                    event_id: row.try_get("event_id")?,
+                    payload: row.try_get("payload")?,
+                    attempts: row.try_get("attempts")?,
+                })
+            })
+            .collect::<sqlx::Result<Vec<_>>>()
+            .map_err(|error| Fault::postgres(doing, error))?;
+        rows.sort_by_key(|row| row.id);
+        Ok(rows)
+    }
+
+    /// Forgets rows that are published.
+    pub(super) async fn delete(&self, ids: &[i64]) -> Result<(), Fault> {
+        let sql = "delete from pay.outbox where outbox_id = any($1)";
+        self.each("deleting from the outbox", sql, ids).await
+    }
+
+    /// Gives rows back that were claimed but not sent.
+    pub(super) async fn release(&self, ids: &[i64]) -> Result<(), Fault> {
+        let sql = "update pay.outbox set leased_until = null where outbox_id = any($1)";
+        self.each("releasing rows of the outbox", sql, ids).await
+    }
+
+    /// Sets rows aside.
+    pub(super) async fn park(&self, ids: &[i64]) -> Result<(), Fault> {
+        let sql = "update pay.outbox set leased_until = 'infinity' where outbox_id = any($1)";
+        self.each("setting rows of the outbox aside", sql, ids).await
+    }
+
+    /// Gives each row back after its time.
+    pub(super) async fn defer(&self, rows: &[(i64, Duration)]) -> Result<(), Fault> {
+        let ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
+        let waits: Vec<f64> = rows.iter().map(|row| row.1.as_secs_f64()).collect();
+        let mut connection = acquire(&self.pool).await?;
+        let query = sqlx::query(
+            "update pay.outbox as o set leased_until = now() + make_interval(secs => r.wait)
+                 from unnest($1::bigint[], $2::float8[]) as r (id, wait)
+                 where o.outbox_id = r.id",
+        )
+        .bind(&ids)
+        .bind(&waits);
+        let done = within(query.execute(&mut *connection)).await.map(drop);
+        settle(connection, "deferring rows of the outbox", done).await
+    }
+
+    pub(super) async fn depth(&self) -> Result<Depth, Fault> {
+        let doing = "measuring the outbox";
+        let mut connection = acquire(&self.pool).await?;
+        let query = sqlx::query(
+            "select count(*) filter (where not parked) as waiting,
+                        count(*) filter (where parked) as parked,
+                        coalesce(extract(epoch from now() - min(created_at)
+                          filter (where not parked)), 0)::float8 as oldest
+                 from (select created_at, coalesce(leased_until = 'infinity', false) as parked
+                       from pay.outbox) as o",
+        );
+        let row = within(query.fetch_one(&mut *connection)).await;
+        let row = settle(connection, doing, row).await?;
+        let depth = || {
+            Ok(Depth {
+                waiting: row.try_get("waiting")?,
+                parked: row.try_get("parked")?,
+                oldest_seconds: row.try_get("oldest")?,
+            })
+        };
+        depth().map_err(|error| Fault::postgres(doing, error))
+    }
+
+    async fn each(&self, doing: &'static str, sql: &'static str, ids: &[i64]) -> Result<(), Fault> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut connection = acquire(&self.pool).await?;
+        let query = sqlx::query(sql).bind(ids);
+        let done = within(query.execute(&mut *connection)).await.map(drop);
+        settle(connection, doing, done).await
+    }
+}

@@ -1,0 +1,318 @@
+//! The projection in Postgres: one batch, one transaction.
+//!
+//! Dedup, lock, read, join, derive, write, move the position: all of it commits or none. Two
+//! processes may do this at the same moment with records of one payment, so every Stripe id that a
+//! batch names is locked before anything about it is read (docs/adr/0003-locking.md).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use domain::aggregate::{self, States};
+use domain::derive::{Providers, Unreadable, derive, named_provider};
+use domain::event::{Decoded, Disposition, Rejected};
+use domain::fact::Fact;
+use domain::object::ObjectKey;
+use domain::record::RawRecord;
+use domain::row::Rows;
+use domain::settings::Settings;
+use kafka::topic::Topic;
+use sqlx::{Connection as _, PgConnection, PgPool};
+
+use crate::database::{self, settle, within};
+use crate::fault::{Decision, Fault};
+
+mod event;
+mod fact;
+mod object;
+mod pace;
+mod position;
+mod quarantine;
+mod rederive;
+mod row;
+
+pub use event::{EventKey, Verdict};
+pub use pace::{Pace, Step};
+pub use position::Advance;
+
+/// How often a batch may find that an aggregate reaches further than it had locked. Each round
+/// follows the links once more; links only grow, and aggregates are small.
+const MAX_LOCK_ROUNDS: u32 = 16;
+/// Most members that one batch may lock: a bound on memory against an aggregate without end.
+const MAX_LOCKED_OBJECTS: usize = 100_000;
+
+/// A record and what it turned out to be.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The record.
+    pub record: RawRecord,
+    /// What it says, or why it cannot be applied.
+    pub outcome: Result<Decoded, Rejected>,
+}
+
+/// Records to apply together, and the positions that are reached when they are.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    /// In the order of their offsets within each partition.
+    pub items: &'a [Item],
+    /// How far it reaches, by partition. Empty where something else must be applied first.
+    pub positions: BTreeMap<i32, Advance>,
+}
+
+/// What a batch came to.
+#[derive(Debug, Default, Clone)]
+pub struct Applied {
+    /// How many events got which verdict; duplicates included.
+    pub verdicts: BTreeMap<Verdict, u64>,
+    /// How many records went to quarantine, by reason.
+    pub quarantined: BTreeMap<&'static str, u64>,
+    /// Receipt of each newly applied event, Unix milliseconds.
+    pub received_at_ms: Vec<i64>,
+    /// Greatest Stripe time among the newly applied events, Unix seconds.
+    pub newest_created: Option<i64>,
+    /// Facts that are new, better proved, or newly borne out.
+    pub published: u64,
+}
+
+/// Why an attempt at a transaction was rolled back, other than by an error of Postgres'.
+enum Setback {
+    /// The aggregates reach further than what was locked.
+    Incomplete(BTreeSet<ObjectKey>),
+    /// A stored snapshot cannot be read.
+    Unreadable(Unreadable),
+    /// The database has not applied what came before this batch.
+    Behind,
+}
+
+impl Setback {
+    /// What to lock in the next attempt, if another one can help.
+    fn missing(self) -> Result<BTreeSet<ObjectKey>, Fault> {
+        match self {
+            Self::Incomplete(missing) => Ok(missing),
+            Self::Unreadable(error) => Err(Fault::halt("deriving rows", error)),
+            Self::Behind => Err(Fault::new(
+                Decision::Reconnect,
+                "moving positions",
+                "the database has lost what was applied before this batch",
+            )),
+        }
+    }
+}
+
+/// What one attempt at a transaction came to.
+type Attempt<T> = sqlx::Result<Result<T, Setback>>;
+
+/// The projection's adapter to Postgres.
+#[derive(Debug)]
+pub struct Store {
+    pool: PgPool,
+    settings: Settings,
+    cluster: String,
+    topic_id: String,
+    /// Months of `pay.event` that are known to have their partition.
+    months: Mutex<BTreeSet<(i32, u8)>>,
+}
+
+impl Store {
+    /// The projection of this topic into this database.
+    pub fn new(pool: PgPool, settings: Settings, topic: &Topic) -> Self {
+        let (cluster, topic_id) = (topic.cluster_id.clone(), topic.topic_id.clone());
+        Self { pool, settings, cluster, topic_id, months: Mutex::default() }
+    }
+
+    /// Settings of decoding and deriving.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Takes note of where the reading of these partitions begins, where nobody has read before.
+    pub async fn begin(&self, positions: &BTreeMap<i32, i64>) -> Result<(), Fault> {
+        let mut connection = database::acquire(&self.pool).await?;
+        let (cluster, topic_id) = (&self.cluster, &self.topic_id);
+        let begun = within(position::begin(&mut connection, cluster, topic_id, positions)).await;
+        settle(connection, "storing first positions", begun).await
+    }
+
+    /// Applies a batch: all of it or, on a fault, none of it.
+    pub async fn apply(&self, batch: &Batch<'_>) -> Result<Applied, Fault> {
+        self.apply_paced(batch, &()).await
+    }
+
+    /// [`apply`](Self::apply), with `pace` asked before every statement of the transaction.
+    pub async fn apply_paced(&self, batch: &Batch<'_>, pace: &impl Pace) -> Result<Applied, Fault> {
+        event::ensure_months(&self.pool, &self.months, batch).await?;
+        let named = named(batch.items.iter().filter_map(|item| item.outcome.as_ref().ok()));
+        let mut related = self.related(named).await?;
+        for _ in 0..MAX_LOCK_ROUNDS {
+            let mut connection = database::acquire(&self.pool).await?;
+            let attempt = within(self.attempt(&mut connection, batch, &related, pace)).await;
+            match settle(connection, "applying a batch", attempt).await? {
+                Ok(applied) => return Ok(applied),
+                Err(setback) => related.extend(setback.missing()?),
+            }
+        }
+        Err(Fault::retry("locking aggregates", "their links kept growing"))
+    }
+
+    /// The ids that these lead to, read without locks: a guess that saves most rounds of locking.
+    async fn related(&self, mut ids: BTreeSet<ObjectKey>) -> Result<BTreeSet<ObjectKey>, Fault> {
+        let mut frontier = ids.clone();
+        while !frontier.is_empty() && ids.len() < MAX_LOCKED_OBJECTS {
+            let mut connection = database::acquire(&self.pool).await?;
+            let links = within(object::links(&mut connection, &frontier)).await;
+            let links = settle(connection, "following links", links).await?;
+            frontier = links.into_iter().filter(|key| !ids.contains(key)).collect();
+            ids.extend(frontier.iter().cloned());
+        }
+        Ok(ids)
+    }
+
+    async fn attempt(
+        &self,
+        connection: &mut PgConnection,
+        batch: &Batch<'_>,
+        related: &BTreeSet<ObjectKey>,
+        pace: &impl Pace,
+    ) -> Attempt<Applied> {
+        let mut tx = connection.begin().await?;
+        pace.before(Step::InsertEvents).await;
+        let fresh = event::insert(&mut tx, batch).await?;
+        let mut work = event::Work::new(batch, &fresh);
+        pace.before(Step::FindVariants).await;
+        event::find_variants(&mut tx, &mut work).await?;
+
+        let projected: Vec<&Decoded> = work
+            .decoded()
+            .filter(|decoded| decoded.disposition != Disposition::WrongLivemode)
+            .collect();
+        let mut locked = named(projected.iter().copied());
+        locked.extend(related.iter().cloned());
+        if projected.is_empty() {
+            locked.clear();
+        }
+        let mut states = match lock(&mut tx, &locked, pace).await? {
+            Ok(states) => states,
+            Err(setback) => return Ok(Err(setback)),
+        };
+        let named_before = self.named_providers(&states);
+        let changed = work.join_into(&mut states);
+        let named = self.named_providers(&states);
+        let renamed: Vec<String> = named
+            .iter()
+            .filter(|(account, name)| named_before.get(*account) != Some(*name))
+            .map(|(account, _)| account.clone())
+            .collect();
+
+        pace.before(Step::ReadProviders).await;
+        let dependents = rederive::dependents(&mut tx, &renamed).await?;
+        let missing: BTreeSet<ObjectKey> =
+            dependents.iter().filter(|key| !states.contains_key(key)).cloned().collect();
+        if !missing.is_empty() {
+            return Ok(Err(Setback::Incomplete(missing)));
+        }
+        let context = projected.iter().flat_map(|decoded| &decoded.context);
+        let accounts = context.map(|key| key.id.clone()).chain(renamed);
+        let providers = self.providers(&mut tx, &states, accounts).await?;
+        let concerns = |key: &ObjectKey| changed.contains(key) || dependents.contains(key);
+        let rows = match self.derive(&states, concerns, &providers) {
+            Ok(rows) => rows,
+            Err(error) => return Ok(Err(Setback::Unreadable(error))),
+        };
+
+        pace.before(Step::SaveObjects).await;
+        object::save(&mut tx, changed.iter().filter_map(|key| states.get(key))).await?;
+        row::write(&mut tx, &rows, pace).await?;
+        let facts: Vec<&Fact> = projected.iter().flat_map(|decoded| &decoded.facts).collect();
+        let published = fact::write(&mut tx, &facts, &rows.held, pace).await?;
+
+        pace.before(Step::SetVerdicts).await;
+        event::set_verdicts(&mut tx, &work).await?;
+        pace.before(Step::Quarantine).await;
+        quarantine::insert(&mut tx, &self.cluster, &self.topic_id, work.quarantined()).await?;
+        pace.before(Step::MovePositions).await;
+        let (cluster, topic_id) = (&self.cluster, &self.topic_id);
+        if !position::advance(&mut tx, cluster, topic_id, &batch.positions).await? {
+            return Ok(Err(Setback::Behind));
+        }
+        pace.before(Step::Commit).await;
+        tx.commit().await?;
+        Ok(Ok(work.applied(published)))
+    }
+
+    /// The provider that each account's own metadata names, if it names one.
+    fn named_providers(&self, states: &States) -> BTreeMap<String, Option<String>> {
+        let accounts = states.values().filter(|state| state.key.account == state.key.id);
+        accounts
+            .map(|state| (state.key.id.clone(), named_provider(state, &self.settings)))
+            .collect()
+    }
+
+    /// The providers of these accounts: as they were linked, else as their metadata says.
+    async fn providers(
+        &self,
+        tx: &mut PgConnection,
+        states: &States,
+        accounts: impl Iterator<Item = String>,
+    ) -> sqlx::Result<Providers> {
+        let mut providers: Providers = self
+            .named_providers(states)
+            .into_iter()
+            .filter_map(|(account, name)| Some((account, name?)))
+            .collect();
+        providers.extend(row::providers(tx, &accounts.collect::<Vec<_>>()).await?);
+        Ok(providers)
+    }
+
+    /// The rows of every aggregate with a member that `concerns` says so.
+    fn derive(
+        &self,
+        states: &States,
+        concerns: impl Fn(&ObjectKey) -> bool,
+        providers: &Providers,
+    ) -> Result<Rows, Unreadable> {
+        let mut rows = Rows::default();
+        for aggregate in aggregate::components(states) {
+            if aggregate.iter().any(|state| concerns(&state.key)) {
+                rows.extend(derive(&aggregate, providers, &self.settings)?);
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// Every id that these records name.
+fn named<'a>(decoded: impl Iterator<Item = &'a Decoded>) -> BTreeSet<ObjectKey> {
+    decoded
+        .flat_map(|decoded| {
+            let objects = decoded.objects.iter().map(|state| &state.key);
+            objects.chain(&decoded.context).cloned()
+        })
+        .collect()
+}
+
+/// Locks these objects and reads them; or finds that their aggregates reach further.
+async fn lock(
+    tx: &mut PgConnection,
+    keys: &BTreeSet<ObjectKey>,
+    pace: &impl Pace,
+) -> Attempt<States> {
+    if keys.is_empty() {
+        return Ok(Ok(States::new()));
+    }
+    pace.before(Step::InsertStubs).await;
+    object::insert_stubs(tx, keys).await?;
+    pace.before(Step::LockObjects).await;
+    object::lock(tx, keys).await?;
+    // A later statement than the lock, so that it sees what the lock waited for.
+    pace.before(Step::ReadObjects).await;
+    let states = object::load(tx, keys).await?;
+    let missing = aggregate::beyond(&states);
+    Ok(if missing.is_empty() { Ok(states) } else { Err(Setback::Incomplete(missing)) })
+}
+
+/// One column of many rows: what UNNEST takes.
+fn column<'a, T: 'a, U>(
+    rows: impl IntoIterator<Item = &'a T>,
+    value: impl Fn(&'a T) -> U,
+) -> Vec<U> {
+    rows.into_iter().map(value).collect()
+}
