@@ -1,0 +1,125 @@
+//! What the demo finds in the real parts.
+
+use super::Plan;
+use crate::comparison::{self, Lines};
+use crate::load::Latency;
+use crate::system::System;
+use domain::archive;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+/// Read from Kafka, PostgreSQL, S3 and Firehose's bucket.
+pub(super) struct Found {
+    pub(super) expected: Lines,
+    pub(super) lines: Lines,
+    /// Records in the topic.
+    pub(super) records: usize,
+    /// Distinct events that the database knows, the quarantined ones included.
+    pub(super) events: usize,
+    /// Of these, the ones without an envelope that can be read.
+    pub(super) unreadable: usize,
+    pub(super) verdicts: Vec<(String, i64)>,
+    pub(super) segments: usize,
+    pub(super) manifests: usize,
+    pub(super) archive_bytes: i64,
+    pub(super) archived: usize,
+    pub(super) altered: usize,
+    /// Ids of the facts that must be published.
+    pub(super) facts: BTreeSet<String>,
+    /// Distinct `factid`s that arrived, by type.
+    pub(super) delivered: BTreeMap<String, BTreeSet<String>>,
+    pub(super) deliveries: usize,
+    pub(super) latency: Latency,
+}
+
+impl Found {
+    pub(super) async fn read(system: &System, plan: &Plan) -> anyhow::Result<Self> {
+        let pool = &system.pool;
+        let ids: Vec<String> = plan.distinct.iter().filter_map(|one| one.id.clone()).collect();
+        let from_stripe = &ids[..plan.distinct.len() - plan.from_corpus];
+        let count = async |query: &'static str| -> anyhow::Result<usize> {
+            let count: i64 = sqlx::query_scalar(query).fetch_one(pool).await?;
+            Ok(usize::try_from(count)?)
+        };
+        let known = count("select count(distinct event_id) from pay.event").await?;
+        let unreadable =
+            count("select count(distinct body) from pay.quarantine where event_id is null").await?;
+        let facts: Vec<String> = sqlx::query_scalar("select fact_id from pay.fact where not held")
+            .fetch_all(pool)
+            .await?;
+        let mut found = Self {
+            expected: comparison::expected(&plan.truth, &plan.known),
+            lines: comparison::found(pool, &plan.truth, from_stripe).await?,
+            records: 0,
+            events: known + unreadable,
+            unreadable,
+            verdicts: sqlx::query_as(
+                "select verdict, count(*) from pay.event group by 1 order by 1",
+            )
+            .fetch_all(pool)
+            .await?,
+            segments: 0,
+            manifests: 0,
+            archive_bytes: 0,
+            archived: 0,
+            altered: 0,
+            facts: facts.into_iter().collect(),
+            delivered: BTreeMap::new(),
+            deliveries: 0,
+            latency: Latency::default(),
+        };
+        found.read_archive(system).await?;
+        found.read_delivered(system).await?;
+        found.read_latency(system).await?;
+        Ok(found)
+    }
+
+    async fn read_archive(&mut self, system: &System) -> anyhow::Result<()> {
+        let mut topic: HashMap<_, _> = HashMap::new();
+        for record in system.topic.records().await? {
+            topic.insert((record.partition, record.offset), record);
+        }
+        self.records = topic.len();
+        let (aws, bucket) = (&system.stack.aws, &system.stack.archive_bucket);
+        for (key, bytes) in aws.list(bucket, &format!("{}/", system.id)).await? {
+            self.archive_bytes += bytes;
+            if key.contains("/manifest/") {
+                self.manifests += 1;
+                continue;
+            }
+            self.segments += 1;
+            let lines = zstd::decode_all(aws.get(bucket, &key).await?.as_slice())?;
+            for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                let record = archive::decode(line)?;
+                self.archived += 1;
+                let original = topic.get(&(record.partition, record.offset));
+                self.altered += usize::from(original != Some(&record));
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_delivered(&mut self, system: &System) -> anyhow::Result<()> {
+        for event in system.delivered().await? {
+            let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+            self.delivered.entry(text("type")).or_default().insert(text("factid"));
+            self.deliveries += 1;
+        }
+        Ok(())
+    }
+
+    async fn read_latency(&mut self, system: &System) -> anyhow::Result<()> {
+        let query = "select (extract(epoch from applied_at - received_at) * 1000000)::bigint
+                     from pay.event where received_at is not null";
+        let latencies: Vec<i64> = sqlx::query_scalar(query).fetch_all(&system.pool).await?;
+        for us in latencies {
+            self.latency.record(Duration::from_micros(u64::try_from(us).unwrap_or(0)));
+        }
+        Ok(())
+    }
+
+    /// Distinct `factid`s that arrived.
+    pub(super) fn domain_events(&self) -> BTreeSet<String> {
+        self.delivered.values().flatten().cloned().collect()
+    }
+}

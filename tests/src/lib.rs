@@ -1,0 +1,11 @@
+//! What tests, demo and load share: sending webhooks, and running the system on real servers.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod comparison;
+pub mod demo;
+pub mod load;
+pub mod process;
+pub mod stack;
+pub mod system;
+pub mod topic;

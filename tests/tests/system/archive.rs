@@ -1,0 +1,182 @@
+//! The archive: what S3 holds is what was sent, in one chain, whatever died in between.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domain::record::RawRecord;
+use harness::stack::{Stack, eventually};
+use harness::system::System;
+use lifecycles::{Event, Stripe};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::raw;
+
+const DEADLINE: Duration = Duration::from_mins(1);
+
+fn events(seed: u64, lives: usize) -> Vec<Event> {
+    let lives = Stripe::new(seed, 1_760_000_000).mixed(lives);
+    lives.iter().flat_map(|life| life.events.iter().cloned()).collect()
+}
+
+/// A segment's lines by its key, and every manifest by partition and first offset.
+struct Archive {
+    segments: BTreeMap<String, Vec<String>>,
+    manifests: BTreeMap<(i64, i64), Value>,
+}
+
+async fn read(system: &System) -> Archive {
+    let (aws, bucket) = (&system.stack.aws, &system.stack.archive_bucket);
+    let mut archive = Archive { segments: BTreeMap::new(), manifests: BTreeMap::new() };
+    for (key, _) in aws.list(bucket, &format!("{}/", system.id)).await.unwrap() {
+        let body = aws.get(bucket, &key).await.unwrap();
+        if key.contains("/manifest/") {
+            let manifest: Value = serde_json::from_slice(&body).unwrap();
+            let number = |name: &str| manifest[name].as_i64().unwrap();
+            archive.manifests.insert((number("partition"), number("first_offset")), manifest);
+        } else {
+            let lines = String::from_utf8(zstd::decode_all(&body[..]).unwrap()).unwrap();
+            archive.segments.insert(key, lines.lines().map(str::to_owned).collect());
+        }
+    }
+    archive
+}
+
+/// The body that a line holds.
+fn body(line: &Value) -> Option<Vec<u8>> {
+    let encoded = line["body_base64"].as_str().map(|text| STANDARD.decode(text).unwrap());
+    line["body"].as_str().map(|text| text.as_bytes().to_vec()).or(encoded)
+}
+
+/// Every record of the topic is in the archive once, byte for byte, and the chain is whole.
+fn check(archive: &Archive, records: &[RawRecord]) {
+    let lines = archive.segments.values().flatten().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let place = (line["partition"].as_i64().unwrap(), line["offset"].as_i64().unwrap());
+        (place, line)
+    });
+    let lines: Vec<_> = lines.collect();
+    let by_place: BTreeMap<_, _> = lines.iter().cloned().collect();
+    assert_eq!(by_place.len(), lines.len(), "no record is there twice");
+    assert_eq!(by_place.len(), records.len(), "every record is there");
+    for record in records {
+        let line = &by_place[&(i64::from(record.partition), record.offset)];
+        assert_eq!(body(line).as_deref(), record.value.as_deref());
+        assert_eq!(line["timestamp_ms"].as_i64(), Some(record.timestamp_ms));
+        assert_eq!(line["headers"].as_array().unwrap().len(), record.headers.len());
+    }
+
+    let mut previous: BTreeMap<i64, (Value, i64)> = BTreeMap::new();
+    for ((partition, first), manifest) in &archive.manifests {
+        if let Some((list_hash, next)) = previous.get(partition) {
+            assert_eq!(&manifest["previous"], list_hash, "the chain holds");
+            assert_eq!(first, next, "no offset is missing between segments");
+        } else {
+            assert!(manifest["previous"].is_null(), "a chain begins");
+        }
+        let lines = &archive.segments[manifest["segment"].as_str().unwrap()];
+        let listed = manifest["records"].as_array().unwrap();
+        assert_eq!(listed.len(), lines.len());
+        for (entry, line) in listed.iter().zip(lines) {
+            assert_eq!(entry["sha256"], hex::encode(Sha256::digest(line)));
+        }
+        let next = manifest["last_offset"].as_i64().unwrap() + 1;
+        previous.insert(*partition, (manifest["list_hash"].clone(), next));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s3_holds_what_was_sent() {
+    let stack = Stack::from_env().await.unwrap();
+    let system = System::create(&stack, "archived", 3).await.unwrap();
+    raw::write_events(&system, &events(6, 30), 3).await;
+    // What is no event is archived like all else.
+    let odd = [None, Some(Vec::new()), Some(b"\xff\x00\xfe".to_vec()), Some(b"not json".to_vec())];
+    let odd = odd.into_iter().map(|value| (0, raw::from_webhook(), value));
+    raw::write(&system, odd).await;
+    let small = [("ARCHIVE_SEGMENT_RECORDS", "8"), ("ARCHIVE_SEGMENT_AGE", "1s")];
+    let run = system.reconciler("run", "archive", &small).await.unwrap();
+    system.caught_up(&["archive"], DEADLINE).await.unwrap();
+    let archive = read(&system).await;
+    check(&archive, &system.topic.records().await.unwrap());
+    assert!(archive.segments.len() > 6, "segments close by count");
+    assert!(run.process.terminate(DEADLINE).await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_writes_the_open_segments() {
+    let stack = Stack::from_env().await.unwrap();
+    let system = System::create(&stack, "drained", 2).await.unwrap();
+    let never = [("ARCHIVE_SEGMENT_AGE", "1h")];
+    let run = system.reconciler("run", "archive", &never).await.unwrap();
+    raw::write_events(&system, &events(7, 5), 2).await;
+    let open = async || {
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let metrics = client.get(format!("http://{}/metrics", run.admin)).send().await?;
+        let metrics = metrics.text().await?;
+        let line = metrics.lines().find(|line| line.starts_with("reconciler_archive_open_bytes"));
+        let bytes: f64 = line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0.0);
+        Ok((bytes == 0.0).then(|| "nothing is open".to_owned()))
+    };
+    eventually(DEADLINE, open).await.unwrap();
+    assert!(run.process.terminate(DEADLINE).await.unwrap().success());
+    let written = read(&system).await;
+    assert!(!written.segments.is_empty(), "the open segments were written");
+    // What had not been read yet is archived by the next one.
+    let _next = system.reconciler("next", "archive", &[]).await.unwrap();
+    system.caught_up(&["archive"], DEADLINE).await.unwrap();
+    check(&read(&system).await, &system.topic.records().await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_between_put_and_position_it_makes_one_chain() {
+    let stack = Stack::from_env().await.unwrap();
+    let system = System::create(&stack, "adopted", 2).await.unwrap();
+    raw::write_events(&system, &events(9, 12), 2).await;
+    // Nobody can move a position while this transaction is open: the segment is in S3, then ...
+    let mut hold = system.pool.begin().await.unwrap();
+    sqlx::query("lock table pay.position in exclusive mode").execute(&mut *hold).await.unwrap();
+    let small = [("ARCHIVE_SEGMENT_RECORDS", "10"), ("ARCHIVE_SEGMENT_AGE", "1s")];
+    let run = system.reconciler("dies", "archive", &small).await.unwrap();
+    let written = async || {
+        let written = read(&system).await;
+        Ok(written.manifests.is_empty().then(|| "no manifest yet".to_owned()))
+    };
+    eventually(DEADLINE, written).await.unwrap();
+    // ... the process is gone.
+    run.process.kill().unwrap();
+    hold.rollback().await.unwrap();
+    let stored: i64 = sqlx::query_scalar("select count(*) from pay.position")
+        .fetch_one(&system.pool)
+        .await
+        .unwrap();
+    assert_eq!(stored, 0, "it died before any position");
+    // The next one cuts its segments elsewhere, so that it must adopt and go on.
+    let other = [("ARCHIVE_SEGMENT_RECORDS", "17"), ("ARCHIVE_SEGMENT_AGE", "1s")];
+    let _next = system.reconciler("adopts", "archive", &other).await.unwrap();
+    system.caught_up(&["archive"], DEADLINE).await.unwrap();
+    check(&read(&system).await, &system.topic.records().await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_writers_make_one_chain() {
+    let stack = Stack::from_env().await.unwrap();
+    let system = System::create(&stack, "writers", 2).await.unwrap();
+    raw::write_events(&system, &events(10, 30), 2).await;
+    let of = |prefix, records| {
+        [
+            ("KAFKA_GROUP_PREFIX", prefix),
+            ("ARCHIVE_SEGMENT_RECORDS", records),
+            ("ARCHIVE_SEGMENT_AGE", "1s"),
+        ]
+    };
+    let (left, right) = (of("left", "13"), of("right", "19"));
+    let (_left, _right) = tokio::join!(
+        system.reconciler("left", "archive", &left),
+        system.reconciler("right", "archive", &right),
+    );
+    system.caught_up(&["archive"], DEADLINE).await.unwrap();
+    check(&read(&system).await, &system.topic.records().await.unwrap());
+}

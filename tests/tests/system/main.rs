@@ -1,0 +1,27 @@
+//! System tests, on real servers: `./dev test` starts them. Each test has a topic, a database,
+//! prefixes and ports of its own.
+#![allow(clippy::unwrap_used)]
+
+mod archive;
+mod attack;
+mod flow;
+mod http;
+mod interleaving;
+mod migrate;
+mod projection;
+mod quarantine;
+mod raw;
+mod reconciler;
+mod signatures;
+
+use harness::stack::Stack;
+use harness::system::System;
+
+/// Partitions of a test's topic.
+const PARTITIONS: i32 = 4;
+
+/// A run of its own on the stack that the environment names.
+async fn system(name: &str) -> System {
+    let stack = Stack::from_env().await.unwrap_or_else(|error| panic!("{error}"));
+    System::create(&stack, name, PARTITIONS).await.unwrap()
+}
