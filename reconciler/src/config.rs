@@ -16,6 +16,7 @@ use service::units;
 
 use domain::settings::{MetadataKeys, Settings};
 
+use crate::breaker::Limits;
 use crate::feed::{BatchLimit, FeedLimits};
 use crate::firehose;
 
@@ -45,6 +46,8 @@ pub(crate) struct Run {
     pub(crate) database: Database,
     #[command(flatten)]
     pub(crate) project: Project,
+    #[command(flatten)]
+    pub(crate) breaker: Breaker,
     #[command(flatten)]
     pub(crate) archive: Archive,
     #[command(flatten)]
@@ -176,6 +179,65 @@ impl Project {
             linger: self.project_linger,
         }
     }
+
+    /// What the core is told about its surroundings.
+    pub(crate) fn settings(&self, livemode: Livemode) -> Settings {
+        Settings {
+            livemode: livemode == Livemode::Live,
+            keys: MetadataKeys {
+                quote_id: self.metadata_quote_id.clone(),
+                order_id: self.metadata_order_id.clone(),
+                provider_id: self.metadata_provider_id.clone(),
+                created_by: self.metadata_created_by.clone(),
+            },
+            max_value_bytes: self.project_max_record_bytes,
+        }
+    }
+}
+
+/// When so much would go to quarantine that something else must be wrong.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Breaker")]
+pub(crate) struct Breaker {
+    /// The role pauses when a greater share of the newest records would go to quarantine; 1 is never
+    #[arg(long, env, default_value_t = 0.5)]
+    pub(crate) project_breaker_share: f64,
+    /// How many of the newest records are looked at
+    #[arg(long, env, default_value_t = 200)]
+    pub(crate) project_breaker_window: u32,
+    /// Fewer quarantined records than this among them never pause it
+    #[arg(long, env, default_value_t = 20)]
+    pub(crate) project_breaker_min: u32,
+}
+
+impl Breaker {
+    /// Most records that are looked at: they are kept in memory.
+    const MAX_WINDOW: u32 = 100_000;
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            share: self.project_breaker_share,
+            window: self.project_breaker_window,
+            min: self.project_breaker_min,
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let (window, min) = (self.project_breaker_window, self.project_breaker_min);
+        if !(self.project_breaker_share > 0.0 && self.project_breaker_share <= 1.0) {
+            let problem = "must be more than 0 and at most 1";
+            return Err(ConfigError::new("PROJECT_BREAKER_SHARE", problem));
+        }
+        if !(1..=Self::MAX_WINDOW).contains(&window) {
+            let problem = format!("must be from 1 to {}", Self::MAX_WINDOW);
+            return Err(ConfigError::new("PROJECT_BREAKER_WINDOW", problem));
+        }
+        if !(1..=window).contains(&min) {
+            let problem = "must be from 1 to PROJECT_BREAKER_WINDOW";
+            return Err(ConfigError::new("PROJECT_BREAKER_MIN", problem));
+        }
+        Ok(())
+    }
 }
 
 /// Where segments go and when they close.
@@ -226,17 +288,7 @@ pub(crate) struct Publish {
 impl Run {
     /// What the core is told about its surroundings.
     pub(crate) fn projection(&self) -> Settings {
-        let project = &self.project;
-        Settings {
-            livemode: self.livemode == Livemode::Live,
-            keys: MetadataKeys {
-                quote_id: project.metadata_quote_id.clone(),
-                order_id: project.metadata_order_id.clone(),
-                provider_id: project.metadata_provider_id.clone(),
-                created_by: project.metadata_created_by.clone(),
-            },
-            max_value_bytes: project.project_max_record_bytes,
-        }
+        self.project.settings(self.livemode)
     }
 
     /// The chosen roles, each once.
@@ -252,6 +304,7 @@ impl Run {
         }
         self.kafka.client_config()?;
         self.database.url()?;
+        self.breaker.check()?;
         let blank = |value: &Option<String>| value.as_deref().unwrap_or_default().trim().is_empty();
         if roles.contains(&Role::Archive) && blank(&self.archive.s3_bucket) {
             return Err(ConfigError::new("S3_BUCKET", "is not set; the role archive needs it"));
@@ -354,6 +407,18 @@ mod tests {
                 .starts_with("ARCHIVE_MAX_OPEN_BYTES")
         );
         assert!(problem(&[project, "--publish-lease=10s"]).starts_with("PUBLISH_LEASE"));
+        for (name, value) in [
+            ("project-breaker-share", "0"),
+            ("project-breaker-share", "1.01"),
+            ("project-breaker-share", "NaN"),
+            ("project-breaker-window", "0"),
+            ("project-breaker-min", "0"),
+            ("project-breaker-min", "201"),
+        ] {
+            let variable = name.replace('-', "_").to_uppercase();
+            let said = problem(&[project, &format!("--{name}={value}")]);
+            assert!(said.starts_with(&variable), "{said}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod archive;
 mod aws;
+mod breaker;
 mod cli;
 mod commands;
 mod config;
@@ -15,6 +16,8 @@ pub mod fault;
 mod feed;
 mod firehose;
 pub mod hash;
+mod mask;
+mod operation;
 mod pipeline;
 mod position;
 mod project;
@@ -39,10 +42,11 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
     runtime.block_on(async {
         match cli.command {
             Command::Run(settings) => pipeline::run(*settings).await,
-            Command::Migrate(database) => commands::migrate::run(&database).await,
+            Command::Migrate { by, database } => commands::migrate::run(&by, &database).await,
             Command::Hash(read) => commands::hash::run(&read).await,
             Command::Inspect { id, read } => commands::inspect::run(&id, &read).await,
             Command::Tail(read) => commands::tail::run(&read).await,
+            Command::Quarantine { command } => commands::quarantine::run(command).await,
         }
     })
 }

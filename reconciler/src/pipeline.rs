@@ -104,8 +104,10 @@ impl Start {
         let positions = Positions::new(self.pool("positions")?, Role::Project.as_str(), topic);
         let store = Store::new(self.pool("project")?, self.settings.projection(), topic);
         let feed = self.feed(Role::Project, topic, positions)?;
-        let limit = self.settings.project.batch();
-        roles.start(Role::Project, project::run(feed, store, limit, self.shutdown.clone()));
+        let (limit, breaker) = (self.settings.project.batch(), self.settings.breaker.limits());
+        let (readiness, shutdown) = (self.readiness.clone(), self.shutdown.clone());
+        let work = project::run(feed, store, limit, breaker, readiness, shutdown);
+        roles.start(Role::Project, work);
         Ok(())
     }
 

@@ -18,9 +18,12 @@ use domain::settings::Settings;
 use kafka::topic::Topic;
 use sqlx::{Connection as _, PgConnection, PgPool};
 
+use crate::breaker::{Breaker, Trip};
 use crate::database::{self, settle, within};
 use crate::fault::{Decision, Fault};
 
+mod breaker;
+mod change;
 mod event;
 mod fact;
 mod object;
@@ -28,17 +31,18 @@ mod pace;
 mod position;
 mod quarantine;
 mod rederive;
+mod redrive;
 mod row;
 
+pub(crate) use change::Change;
 pub use event::{EventKey, Verdict};
 pub use pace::{Pace, Step};
 pub use position::Advance;
+pub(crate) use redrive::Rehearsal;
 
 /// How often a batch may find that an aggregate reaches further than it had locked. Each round
 /// follows the links once more; links only grow, and aggregates are small.
 const MAX_LOCK_ROUNDS: u32 = 16;
-/// Most members that one batch may lock: a bound on memory against an aggregate without end.
-const MAX_LOCKED_OBJECTS: usize = 100_000;
 
 /// A record and what it turned out to be.
 #[derive(Debug, Clone)]
@@ -81,6 +85,10 @@ enum Setback {
     Unreadable(Unreadable),
     /// The database has not applied what came before this batch.
     Behind,
+    /// Too much of the batch would go to quarantine.
+    Tripped(Trip),
+    /// The projection of this topic is paused.
+    Paused,
 }
 
 impl Setback {
@@ -94,8 +102,19 @@ impl Setback {
                 "moving positions",
                 "the database has lost what was applied before this batch",
             )),
+            Self::Tripped(_) | Self::Paused => Err(breaker::paused()),
         }
     }
+}
+
+/// Why a batch is applied, and so what has the last word before its commit.
+enum Purpose<'a> {
+    /// To know what it comes to.
+    Apply,
+    /// To follow the topic: the breaker judges it.
+    Follow(&'a mut Breaker),
+    /// To try again what is in quarantine, by this operation.
+    Redrive(i64),
 }
 
 /// What one attempt at a transaction came to.
@@ -139,14 +158,35 @@ impl Store {
 
     /// [`apply`](Self::apply), with `pace` asked before every statement of the transaction.
     pub async fn apply_paced(&self, batch: &Batch<'_>, pace: &impl Pace) -> Result<Applied, Fault> {
+        self.transact(batch, Purpose::Apply, pace).await
+    }
+
+    /// [`apply`](Self::apply), judged by the breaker before the commit. A batch that trips it is
+    /// rolled back and pauses the projection of the topic: the fault says so.
+    pub(crate) async fn follow(
+        &self,
+        batch: &Batch<'_>,
+        breaker: &mut Breaker,
+    ) -> Result<Applied, Fault> {
+        self.transact(batch, Purpose::Follow(breaker), &()).await
+    }
+
+    async fn transact(
+        &self,
+        batch: &Batch<'_>,
+        mut purpose: Purpose<'_>,
+        pace: &impl Pace,
+    ) -> Result<Applied, Fault> {
         event::ensure_months(&self.pool, &self.months, batch).await?;
         let named = named(batch.items.iter().filter_map(|item| item.outcome.as_ref().ok()));
         let mut related = self.related(named).await?;
         for _ in 0..MAX_LOCK_ROUNDS {
             let mut connection = database::acquire(&self.pool).await?;
-            let attempt = within(self.attempt(&mut connection, batch, &related, pace)).await;
+            let attempt = self.attempt(&mut connection, batch, &related, &mut purpose, pace);
+            let attempt = within(attempt).await;
             match settle(connection, "applying a batch", attempt).await? {
                 Ok(applied) => return Ok(applied),
+                Err(Setback::Tripped(trip)) => return Err(self.pause(&trip, batch).await?),
                 Err(setback) => related.extend(setback.missing()?),
             }
         }
@@ -154,16 +194,10 @@ impl Store {
     }
 
     /// The ids that these lead to, read without locks: a guess that saves most rounds of locking.
-    async fn related(&self, mut ids: BTreeSet<ObjectKey>) -> Result<BTreeSet<ObjectKey>, Fault> {
-        let mut frontier = ids.clone();
-        while !frontier.is_empty() && ids.len() < MAX_LOCKED_OBJECTS {
-            let mut connection = database::acquire(&self.pool).await?;
-            let links = within(object::links(&mut connection, &frontier)).await;
-            let links = settle(connection, "following links", links).await?;
-            frontier = links.into_iter().filter(|key| !ids.contains(key)).collect();
-            ids.extend(frontier.iter().cloned());
-        }
-        Ok(ids)
+    async fn related(&self, ids: BTreeSet<ObjectKey>) -> Result<BTreeSet<ObjectKey>, Fault> {
+        let mut connection = database::acquire(&self.pool).await?;
+        let reached = within(object::reach(&mut connection, ids)).await;
+        settle(connection, "following links", reached).await
     }
 
     async fn attempt(
@@ -171,11 +205,14 @@ impl Store {
         connection: &mut PgConnection,
         batch: &Batch<'_>,
         related: &BTreeSet<ObjectKey>,
+        purpose: &mut Purpose<'_>,
         pace: &impl Pace,
     ) -> Attempt<Applied> {
         let mut tx = connection.begin().await?;
         pace.before(Step::InsertEvents).await;
-        let fresh = event::insert(&mut tx, batch).await?;
+        let mut fresh = event::insert(&mut tx, batch).await?;
+        pace.before(Step::TakeUpEvents).await;
+        event::take_up(&mut tx, batch, &mut fresh).await?;
         let mut work = event::Work::new(batch, &fresh);
         pace.before(Step::FindVariants).await;
         event::find_variants(&mut tx, &mut work).await?;
@@ -227,14 +264,33 @@ impl Store {
         pace.before(Step::SetVerdicts).await;
         event::set_verdicts(&mut tx, &work).await?;
         pace.before(Step::Quarantine).await;
-        quarantine::insert(&mut tx, &self.cluster, &self.topic_id, work.quarantined()).await?;
-        pace.before(Step::MovePositions).await;
         let (cluster, topic_id) = (&self.cluster, &self.topic_id);
+        let kept = quarantine::insert(&mut tx, cluster, topic_id, work.quarantined()).await?;
+        pace.before(Step::Judge).await;
+        match purpose {
+            Purpose::Apply => {}
+            Purpose::Follow(breaker) => {
+                let through = match breaker::load(&mut tx, cluster, topic_id).await? {
+                    breaker::Stored::Paused => return Ok(Err(Setback::Paused)),
+                    breaker::Stored::Open(through) => through,
+                };
+                if let Some(trip) = breaker.judge(work.seen(&kept), &through) {
+                    return Ok(Err(Setback::Tripped(trip)));
+                }
+            }
+            Purpose::Redrive(operation) => {
+                quarantine::resolve(&mut tx, cluster, topic_id, batch.items, *operation).await?;
+            }
+        }
+        pace.before(Step::MovePositions).await;
         if !position::advance(&mut tx, cluster, topic_id, &batch.positions).await? {
             return Ok(Err(Setback::Behind));
         }
         pace.before(Step::Commit).await;
         tx.commit().await?;
+        if let Purpose::Follow(breaker) = purpose {
+            breaker.keep();
+        }
         Ok(Ok(work.applied(published)))
     }
 

@@ -13,8 +13,25 @@ use sqlx::{PgConnection, Row as _};
 
 use super::column;
 
+/// Most members that one batch may lock: a bound on memory against an aggregate without end.
+const MAX_LOCKED_OBJECTS: usize = 100_000;
+
+/// These ids and all that their links lead to.
+pub(super) async fn reach(
+    connection: &mut PgConnection,
+    mut ids: BTreeSet<ObjectKey>,
+) -> sqlx::Result<BTreeSet<ObjectKey>> {
+    let mut frontier = ids.clone();
+    while !frontier.is_empty() && ids.len() < MAX_LOCKED_OBJECTS {
+        let links = links(connection, &frontier).await?;
+        frontier = links.into_iter().filter(|key| !ids.contains(key)).collect();
+        ids.extend(frontier.iter().cloned());
+    }
+    Ok(ids)
+}
+
 /// The ids that these objects are linked with.
-pub(super) async fn links(
+async fn links(
     connection: &mut PgConnection,
     keys: &BTreeSet<ObjectKey>,
 ) -> sqlx::Result<BTreeSet<ObjectKey>> {

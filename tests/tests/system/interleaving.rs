@@ -19,8 +19,9 @@ use tokio::task::JoinHandle;
 
 use crate::projection::{Scratch, item};
 
-const STEPS: [Step; 19] = [
+const STEPS: [Step; 21] = [
     Step::InsertEvents,
+    Step::TakeUpEvents,
     Step::FindVariants,
     Step::InsertStubs,
     Step::LockObjects,
@@ -37,6 +38,7 @@ const STEPS: [Step; 19] = [
     Step::Queue,
     Step::SetVerdicts,
     Step::Quarantine,
+    Step::Judge,
     Step::MovePositions,
     Step::Commit,
 ];
