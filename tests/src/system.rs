@@ -128,13 +128,24 @@ impl System {
         roles: &str,
         more: &[(&str, &str)],
     ) -> anyhow::Result<Reconciler> {
+        let mut reconciler = self.start_reconciler(name, roles, more)?;
+        reconciler.process.ready(reconciler.admin).await?;
+        Ok(reconciler)
+    }
+
+    /// Starts a reconciler that need not become ready.
+    pub fn start_reconciler(
+        &self,
+        name: &str,
+        roles: &str,
+        more: &[(&str, &str)],
+    ) -> anyhow::Result<Reconciler> {
         let admin = free_address()?;
         let mut env = self.env();
         env.push(("RECONCILER_ADMIN_LISTEN".to_owned(), admin.to_string()));
         env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let arguments = ["run", "--roles", roles];
-        let mut process = Process::start("reconciler", &arguments, &env, &self.logs, name)?;
-        process.ready(admin).await?;
+        let process = Process::start("reconciler", &arguments, &env, &self.logs, name)?;
         Ok(Reconciler { process, admin })
     }
 

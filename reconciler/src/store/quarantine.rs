@@ -67,15 +67,22 @@ pub(super) async fn resolve(
     let mut items: Vec<&Item> = items.iter().collect();
     items.sort_by_key(|item| (item.record.partition, item.record.offset));
     let rejected = |item: &Item| item.outcome.as_ref().err().cloned();
-    // Locked in order first, as everywhere.
+    // Locked in order first: an update alone would lock in whatever order it finds the rows.
     sqlx::query(
-        "with known as (
-           select q.ctid from pay.quarantine as q
-           join unnest($3::int[], $4::bigint[]) as n(partition, kafka_offset)
-             using (partition, kafka_offset)
-           where q.cluster = $1 and q.topic_id = $2 and q.state <> 'redriven'
-           order by q.partition, q.kafka_offset for update of q)
-         update pay.quarantine as q
+        "select 1 from pay.quarantine as q
+         join unnest($3::int[], $4::bigint[]) as n(partition, kafka_offset)
+           using (partition, kafka_offset)
+         where q.cluster = $1 and q.topic_id = $2
+         order by q.partition, q.kafka_offset for update of q",
+    )
+    .bind(cluster)
+    .bind(topic_id)
+    .bind(column(&items, |item| item.record.partition))
+    .bind(column(&items, |item| item.record.offset))
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "update pay.quarantine as q
          set state = case when n.reason is null then 'redriven' else q.state end,
            resolved_at = case when n.reason is null then now() else q.resolved_at end,
            resolved_by = case when n.reason is null then $8 else q.resolved_by end,
@@ -83,8 +90,8 @@ pub(super) async fn resolve(
            event_id = coalesce(n.event_id, q.event_id)
          from unnest($3::int[], $4::bigint[], $5::text[], $6::text[], $7::text[])
            as n(partition, kafka_offset, reason, detail, event_id)
-         where q.ctid in (select ctid from known) and q.cluster = $1 and q.topic_id = $2
-           and q.partition = n.partition and q.kafka_offset = n.kafka_offset",
+         where q.cluster = $1 and q.topic_id = $2 and q.partition = n.partition
+           and q.kafka_offset = n.kafka_offset and q.state <> 'redriven'",
     )
     .bind(cluster)
     .bind(topic_id)

@@ -4,6 +4,7 @@
 
 mod archive;
 mod attack;
+mod breaker;
 mod flow;
 mod http;
 mod interleaving;
@@ -12,6 +13,7 @@ mod projection;
 mod quarantine;
 mod raw;
 mod reconciler;
+mod redrive;
 mod signatures;
 
 use harness::stack::Stack;

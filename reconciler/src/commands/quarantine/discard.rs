@@ -62,9 +62,10 @@ async fn discard(
     operation: i64,
 ) -> anyhow::Result<()> {
     let mut tx = connection.begin().await?;
+    // A redrive may be at work on them: whoever is first has them, and both lock in one order.
     let discarded = sqlx::query(
         "with chosen as (
-           select q.ctid from pay.quarantine as q
+           select q.cluster, q.topic_id, q.partition, q.kafka_offset from pay.quarantine as q
            join unnest($1::text[], $2::text[], $3::int[], $4::bigint[])
              as n(cluster, topic_id, partition, kafka_offset)
              using (cluster, topic_id, partition, kafka_offset)
@@ -72,7 +73,9 @@ async fn discard(
            order by q.cluster, q.topic_id, q.partition, q.kafka_offset for update of q)
          update pay.quarantine as q
          set state = 'discarded', resolved_at = now(), resolved_by = $5, note = $6
-         where q.ctid in (select ctid from chosen)",
+         from chosen as c
+         where q.cluster = c.cluster and q.topic_id = c.topic_id and q.partition = c.partition
+           and q.kafka_offset = c.kafka_offset and q.state = 'open'",
     )
     .bind(keys.iter().map(|key| key.cluster.as_str()).collect::<Vec<_>>())
     .bind(keys.iter().map(|key| key.topic_id.as_str()).collect::<Vec<_>>())
