@@ -2,7 +2,7 @@
 //!
 //! A handful of bad records is quarantined and life goes on. When most records are bad, it is the
 //! program or its writer that is wrong, and quarantine would swallow the topic. The judgement is
-//! about the newest records that were new to the database; docs/adr/0016-breaker.md tells more.
+//! about the newest records that were new to the database; docs/adr/0016-quarantine-and-breaker.md tells more.
 
 use std::collections::{BTreeMap, VecDeque};
 
