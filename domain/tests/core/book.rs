@@ -6,9 +6,11 @@ use domain::derive::{Providers, derive};
 use domain::event::{Decoded, Disposition, Rejected, decode};
 use domain::fact::Fact;
 use domain::object::ObjectKey;
+use domain::quote::{Quote, Quotes};
 use domain::record::{RawRecord, header};
 use domain::row::Rows;
 use domain::settings::Settings;
+use domain::settlement::settle;
 use domain::state::ObjectState;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -33,6 +35,7 @@ pub(crate) struct Book {
     states: States,
     facts: BTreeMap<String, Fact>,
     providers: Providers,
+    quotes: Quotes,
 }
 
 impl Book {
@@ -43,7 +46,15 @@ impl Book {
             states: States::new(),
             facts: BTreeMap::new(),
             providers: Providers::new(),
+            quotes: Quotes::default(),
         }
+    }
+
+    /// The same, with inputs that somebody else writes.
+    pub(crate) fn with(mut self, providers: Providers, quotes: Vec<Quote>) -> Self {
+        self.providers.extend(providers);
+        self.quotes = quotes.into_iter().collect();
+        self
     }
 
     /// Takes in one record, and says what it was.
@@ -73,6 +84,14 @@ impl Book {
         for component in aggregate::components(&self.states) {
             rows.extend(derive(&component, &self.providers, &self.settings).unwrap());
         }
+        settle(&mut rows, &self.quotes, &[], &self.settings);
+        rows.targets.retain(|target| !target.balances.is_empty());
+        rows.targets.sort_by(|a, b| a.subject.cmp(&b.subject));
+        rows.invoices.sort_by(|a, b| a.invoice_id.cmp(&b.invoice_id));
+        rows.invoice_payments.sort_by(|a, b| {
+            (&a.invoice_id, &a.stripe_payment).cmp(&(&b.invoice_id, &b.stripe_payment))
+        });
+        rows.discrepancies.sort();
         rows.txns.sort_by(|a, b| a.txn_id.cmp(&b.txn_id));
         rows.refunds.sort_by(|a, b| a.refund_id.cmp(&b.refund_id));
         rows.disputes.sort_by(|a, b| a.dispute_id.cmp(&b.dispute_id));
