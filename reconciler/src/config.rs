@@ -82,6 +82,15 @@ pub(crate) enum Livemode {
     Test,
 }
 
+/// Whose money comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// A marketplace: payments have quotes, most of the money is for providers
+    Marketplace,
+    /// A merchant without quotes and providers: what comes in is revenue
+    Merchant,
+}
+
 /// How roles read the topic.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Reading")]
@@ -154,6 +163,12 @@ pub(crate) struct Project {
     /// A larger record is quarantined
     #[arg(long, env, default_value = "4MiB", value_parser = units::bytes)]
     pub(crate) project_max_record_bytes: usize,
+    /// Whose money comes in: `marketplace` (quotes and providers) or `merchant` (revenue)
+    #[arg(long, env, default_value = "marketplace")]
+    pub(crate) project_profile: Profile,
+    /// The platform's own Stripe accounts, as for ingest: `acct_…` or `NAME:acct_…`, comma separated
+    #[arg(long, env, default_value = "")]
+    pub(crate) stripe_accounts: String,
     /// Metadata key of our quote
     #[arg(long, env, default_value = "quote_id")]
     pub(crate) metadata_quote_id: String,
@@ -169,6 +184,23 @@ pub(crate) struct Project {
 }
 
 impl Project {
+    /// The accounts of [`stripe_accounts`](Self::stripe_accounts), whatever endpoint they are of.
+    fn platforms(&self) -> Result<BTreeSet<String>, ConfigError> {
+        let entries = self.stripe_accounts.split([',', '\n']).map(str::trim);
+        entries
+            .filter(|entry| !entry.is_empty())
+            .map(|entry| {
+                let account = entry.rsplit(':').next().unwrap_or(entry).trim();
+                if account.starts_with("acct_") {
+                    Ok(account.to_owned())
+                } else {
+                    let problem = format!("`{account}` is not acct_…");
+                    Err(ConfigError::new("STRIPE_ACCOUNTS", problem))
+                }
+            })
+            .collect()
+    }
+
     pub(crate) fn batch(&self) -> BatchLimit {
         BatchLimit {
             records: self.project_batch_records.max(1),
@@ -225,10 +257,15 @@ pub(crate) struct Publish {
 
 impl Run {
     /// What the core is told about its surroundings.
-    pub(crate) fn projection(&self) -> Settings {
+    pub(crate) fn projection(&self) -> Result<Settings, ConfigError> {
         let project = &self.project;
-        Settings {
+        Ok(Settings {
             livemode: self.livemode == Livemode::Live,
+            profile: match project.project_profile {
+                Profile::Marketplace => domain::settings::Profile::Marketplace,
+                Profile::Merchant => domain::settings::Profile::Merchant,
+            },
+            platforms: project.platforms()?,
             keys: MetadataKeys {
                 quote_id: project.metadata_quote_id.clone(),
                 order_id: project.metadata_order_id.clone(),
@@ -236,7 +273,7 @@ impl Run {
                 created_by: project.metadata_created_by.clone(),
             },
             max_value_bytes: project.project_max_record_bytes,
-        }
+        })
     }
 
     /// The chosen roles, each once.
@@ -252,6 +289,7 @@ impl Run {
         }
         self.kafka.client_config()?;
         self.database.url()?;
+        self.projection()?;
         let blank = |value: &Option<String>| value.as_deref().unwrap_or_default().trim().is_empty();
         if roles.contains(&Role::Archive) && blank(&self.archive.s3_bucket) {
             return Err(ConfigError::new("S3_BUCKET", "is not set; the role archive needs it"));

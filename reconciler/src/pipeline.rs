@@ -102,7 +102,7 @@ impl Start {
 
     fn start_project(&self, topic: &Topic, roles: &mut Roles) -> anyhow::Result<()> {
         let positions = Positions::new(self.pool("positions")?, Role::Project.as_str(), topic);
-        let store = Store::new(self.pool("project")?, self.settings.projection(), topic);
+        let store = Store::new(self.pool("project")?, self.settings.projection()?, topic);
         let feed = self.feed(Role::Project, topic, positions)?;
         let limit = self.settings.project.batch();
         roles.start(Role::Project, project::run(feed, store, limit, self.shutdown.clone()));

@@ -8,25 +8,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use domain::aggregate::{self, States};
-use domain::derive::{Providers, Unreadable, derive, named_provider};
+use domain::derive::{Unreadable, depends_on};
 use domain::event::{Decoded, Disposition, Rejected};
 use domain::fact::Fact;
+use domain::id::txn_id;
 use domain::object::ObjectKey;
 use domain::record::RawRecord;
-use domain::row::Rows;
-use domain::settings::Settings;
+use domain::settings::{Profile, Settings};
+use domain::settlement;
 use kafka::topic::Topic;
 use sqlx::{Connection as _, PgConnection, PgPool};
+
+use self::derived::Derived;
 
 use crate::database::{self, settle, within};
 use crate::fault::{Decision, Fault};
 
+mod derived;
+mod discrepancy;
 mod event;
 mod fact;
+mod invoice;
+mod ledger;
 mod object;
 mod pace;
 mod position;
 mod quarantine;
+mod quote;
 mod rederive;
 mod row;
 
@@ -140,8 +148,8 @@ impl Store {
     /// [`apply`](Self::apply), with `pace` asked before every statement of the transaction.
     pub async fn apply_paced(&self, batch: &Batch<'_>, pace: &impl Pace) -> Result<Applied, Fault> {
         event::ensure_months(&self.pool, &self.months, batch).await?;
-        let named = named(batch.items.iter().filter_map(|item| item.outcome.as_ref().ok()));
-        let mut related = self.related(named).await?;
+        let decoded = batch.items.iter().filter_map(|item| item.outcome.as_ref().ok());
+        let mut related = self.related(named(decoded, &self.settings)).await?;
         for _ in 0..MAX_LOCK_ROUNDS {
             let mut connection = database::acquire(&self.pool).await?;
             let attempt = within(self.attempt(&mut connection, batch, &related, pace)).await;
@@ -162,6 +170,15 @@ impl Store {
             let links = settle(connection, "following links", links).await?;
             frontier = links.into_iter().filter(|key| !ids.contains(key)).collect();
             ids.extend(frontier.iter().cloned());
+        }
+        if self.settings.profile == Profile::Marketplace {
+            let txns: Vec<String> = ids.iter().map(|key| txn_id(&key.account, &key.id)).collect();
+            let mut connection = database::acquire(&self.pool).await?;
+            let hints = within(quote::hints(&mut connection, &txns)).await;
+            for (quote, order) in settle(connection, "reading quotes", hints).await? {
+                ids.insert(settlement::quote_key(&quote));
+                ids.extend(order.map(|order| settlement::order_key(&order)));
+            }
         }
         Ok(ids)
     }
@@ -184,7 +201,7 @@ impl Store {
             .decoded()
             .filter(|decoded| decoded.disposition != Disposition::WrongLivemode)
             .collect();
-        let mut locked = named(projected.iter().copied());
+        let mut locked = named(projected.iter().copied(), &self.settings);
         locked.extend(related.iter().cloned());
         if projected.is_empty() {
             locked.clear();
@@ -193,36 +210,32 @@ impl Store {
             Ok(states) => states,
             Err(setback) => return Ok(Err(setback)),
         };
-        let named_before = self.named_providers(&states);
+        let named_before = derived::named_providers(&states, &self.settings);
         let changed = work.join_into(&mut states);
-        let named = self.named_providers(&states);
+        let named = derived::named_providers(&states, &self.settings);
         let renamed: Vec<String> = named
-            .iter()
-            .filter(|(account, name)| named_before.get(*account) != Some(*name))
-            .map(|(account, _)| account.clone())
+            .into_iter()
+            .filter(|(account, name)| named_before.get(account) != Some(name))
+            .map(|(account, _)| account)
             .collect();
-
-        pace.before(Step::ReadProviders).await;
-        let dependents = rederive::dependents(&mut tx, &renamed).await?;
+        let dependents = object::dependents(&mut tx, &renamed).await?;
         let missing: BTreeSet<ObjectKey> =
             dependents.iter().filter(|key| !states.contains_key(key)).cloned().collect();
         if !missing.is_empty() {
             return Ok(Err(Setback::Incomplete(missing)));
         }
-        let context = projected.iter().flat_map(|decoded| &decoded.context);
-        let accounts = context.map(|key| key.id.clone()).chain(renamed);
-        let providers = self.providers(&mut tx, &states, accounts).await?;
         let concerns = |key: &ObjectKey| changed.contains(key) || dependents.contains(key);
-        let rows = match self.derive(&states, concerns, &providers) {
-            Ok(rows) => rows,
-            Err(error) => return Ok(Err(Setback::Unreadable(error))),
+        let derived = Derived::of(&mut tx, &states, concerns, &self.settings, pace).await?;
+        let derived = match derived {
+            Ok(derived) => derived,
+            Err(setback) => return Ok(Err(setback)),
         };
 
         pace.before(Step::SaveObjects).await;
         object::save(&mut tx, changed.iter().filter_map(|key| states.get(key))).await?;
-        row::write(&mut tx, &rows, pace).await?;
+        derived.write(&mut tx, pace).await?;
         let facts: Vec<&Fact> = projected.iter().flat_map(|decoded| &decoded.facts).collect();
-        let published = fact::write(&mut tx, &facts, &rows.held, pace).await?;
+        let published = fact::write(&mut tx, &facts, &derived.rows.held, pace).await?;
 
         pace.before(Step::SetVerdicts).await;
         event::set_verdicts(&mut tx, &work).await?;
@@ -237,54 +250,19 @@ impl Store {
         tx.commit().await?;
         Ok(Ok(work.applied(published)))
     }
-
-    /// The provider that each account's own metadata names, if it names one.
-    fn named_providers(&self, states: &States) -> BTreeMap<String, Option<String>> {
-        let accounts = states.values().filter(|state| state.key.account == state.key.id);
-        accounts
-            .map(|state| (state.key.id.clone(), named_provider(state, &self.settings)))
-            .collect()
-    }
-
-    /// The providers of these accounts: as they were linked, else as their metadata says.
-    async fn providers(
-        &self,
-        tx: &mut PgConnection,
-        states: &States,
-        accounts: impl Iterator<Item = String>,
-    ) -> sqlx::Result<Providers> {
-        let mut providers: Providers = self
-            .named_providers(states)
-            .into_iter()
-            .filter_map(|(account, name)| Some((account, name?)))
-            .collect();
-        providers.extend(row::providers(tx, &accounts.collect::<Vec<_>>()).await?);
-        Ok(providers)
-    }
-
-    /// The rows of every aggregate with a member that `concerns` says so.
-    fn derive(
-        &self,
-        states: &States,
-        concerns: impl Fn(&ObjectKey) -> bool,
-        providers: &Providers,
-    ) -> Result<Rows, Unreadable> {
-        let mut rows = Rows::default();
-        for aggregate in aggregate::components(states) {
-            if aggregate.iter().any(|state| concerns(&state.key)) {
-                rows.extend(derive(&aggregate, providers, &self.settings)?);
-            }
-        }
-        Ok(rows)
-    }
 }
 
-/// Every id that these records name.
-fn named<'a>(decoded: impl Iterator<Item = &'a Decoded>) -> BTreeSet<ObjectKey> {
+/// Every id that these records name, and what they say their rows will depend on.
+fn named<'a>(
+    decoded: impl Iterator<Item = &'a Decoded>,
+    settings: &Settings,
+) -> BTreeSet<ObjectKey> {
     decoded
-        .flat_map(|decoded| {
-            let objects = decoded.objects.iter().map(|state| &state.key);
-            objects.chain(&decoded.context).cloned()
+        .flat_map(|decoded| &decoded.objects)
+        .flat_map(|state| {
+            let account = depends_on(state).map(|account| ObjectKey::of_account(&account));
+            let hints = settlement::hints(state, settings);
+            std::iter::once(state.key.clone()).chain(account).chain(hints)
         })
         .collect()
 }

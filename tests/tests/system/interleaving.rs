@@ -19,19 +19,23 @@ use tokio::task::JoinHandle;
 
 use crate::projection::{Scratch, item};
 
-const STEPS: [Step; 19] = [
+const STEPS: [Step; 23] = [
     Step::InsertEvents,
     Step::FindVariants,
     Step::InsertStubs,
     Step::LockObjects,
     Step::ReadObjects,
     Step::ReadProviders,
+    Step::ReadQuotes,
     Step::SaveObjects,
     Step::WriteTxns,
     Step::WriteRefunds,
     Step::WriteDisputes,
     Step::WritePayouts,
     Step::WriteProviders,
+    Step::WriteInvoices,
+    Step::WriteLedger,
+    Step::WriteDiscrepancies,
     Step::WriteFacts,
     Step::SetHeld,
     Step::Queue,
