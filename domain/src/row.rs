@@ -8,6 +8,7 @@ use serde_json::Value;
 /// A row of `pay.txn`.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the columns are described in the database")]
+#[expect(clippy::struct_excessive_bools, reason = "as in the table")]
 pub struct Txn {
     pub txn_id: String,
     /// The Stripe id that names it: its intent's, else its charge's. No column.

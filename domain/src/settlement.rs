@@ -86,13 +86,13 @@ pub fn settle(
             resettled.push(Resettled { txn_id, fee_cents, tax_cents });
         }
         let subject = allocation_of(&sibling.account, &sibling.name);
-        let party = sibling.provider_id.as_deref();
+        let provider = sibling.provider_id.as_deref();
         rows.targets.push(of_part(
             subject,
             newest,
             &sibling.currency,
             sibling.is_direct,
-            party,
+            provider,
             *part,
         ));
     }
@@ -136,7 +136,7 @@ fn allocation_of(account: &str, name: &str) -> Subject {
 /// By its quote, else by where its charge sends the money; else it stays unallocated.
 fn allocation(txn: &Txn, part: Option<&Part>) -> Target {
     let subject = allocation_of(&txn.account, &txn.name);
-    let party = txn.provider_id.as_deref();
+    let provider = txn.provider_id.as_deref();
     let part = match (part, txn.destination_cents) {
         (Some(part), _) => *part,
         (None, Some(provider_cents)) => Part {
@@ -146,7 +146,7 @@ fn allocation(txn: &Txn, part: Option<&Part>) -> Target {
         },
         (None, None) => Part::default(),
     };
-    of_part(subject, txn.as_of, &txn.currency, txn.is_direct, party, part)
+    of_part(subject, txn.as_of, &txn.currency, txn.is_direct, provider, part)
 }
 
 fn of_part(
@@ -154,7 +154,7 @@ fn of_part(
     as_of: i64,
     currency: &str,
     is_direct: bool,
-    party: Option<&str>,
+    provider: Option<&str>,
     part: Part,
 ) -> Target {
     let mut target = Target::nothing(subject, as_of);
@@ -162,7 +162,7 @@ fn of_part(
         return target;
     }
     let Part { fee_cents, tax_cents, provider_cents } = part;
-    let party = party.unwrap_or(UNKNOWN);
+    let party = provider.unwrap_or(UNKNOWN);
     let whole = fee_cents.saturating_add(tax_cents).saturating_add(provider_cents);
     target.posts(currency, Account::Unallocated, "", whole);
     target.posts(currency, Account::PlatformFees, "", fee_cents.saturating_neg());

@@ -102,5 +102,6 @@ fn read(doc: Doc<'_>, _: &Context<'_>) -> Result<Reading, Malformed> {
 /// A fee's refund; what it amounts to is in the fee's `amount_refunded`.
 /// <https://docs.stripe.com/api/fee_refunds/object>
 fn read_refund(doc: Doc<'_>, _: &Context<'_>) -> Result<Reading, Malformed> {
+    doc.need_id()?;
     Ok(Reading { links: super::ids(doc, &["fee"]), ..Reading::default() })
 }

@@ -179,6 +179,5 @@ fn read(doc: Doc<'_>, context: &Context<'_>) -> Result<Reading, Malformed> {
         nested,
         shows: Shows { authorized, captured, failed: charge.status == Status::Failed },
         proofs,
-        ..Reading::default()
     })
 }

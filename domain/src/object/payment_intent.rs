@@ -159,6 +159,5 @@ fn read(doc: Doc<'_>, context: &Context<'_>) -> Result<Reading, Malformed> {
         nested,
         shows: Shows { authorized, captured, failed: false },
         proofs,
-        ..Reading::default()
     })
 }
