@@ -1,5 +1,6 @@
 //! The stories that there are, by name.
 
+use crate::Shape;
 use std::fmt;
 use std::str::FromStr;
 
@@ -110,6 +111,13 @@ scenarios! {
     ZeroDecimal = "zero_decimal",
     /// Events that are recorded only.
     Unmodelled = "unmodelled",
+}
+
+impl Scenario {
+    /// The API versions that have this story, oldest first.
+    pub fn shapes(self) -> &'static [Shape] {
+        &Shape::ALL
+    }
 }
 
 impl fmt::Display for Scenario {

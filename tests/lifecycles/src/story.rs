@@ -1,10 +1,13 @@
 //! How each story goes, and what it must come to.
 
 use crate::Scenario;
-use crate::connect::{Account, Payout, Transfer};
+use crate::account::{Account, Connected};
+use crate::capture::Rest;
 use crate::dispute::Dispute;
-use crate::payment::{Payment, Rest};
+use crate::payment::Payment;
+use crate::payout::Payout;
 use crate::script::Script;
+use crate::transfer::Transfer;
 use serde_json::json;
 
 impl Scenario {
@@ -14,10 +17,10 @@ impl Scenario {
                 self.transfer(script);
             }
             Self::PayoutPaid | Self::PayoutFailed | Self::PayoutPaidThenFailed => {
-                script.account = Some(script.stripe.pick_account());
-                self.payout(script);
+                let owner = script.pick_account();
+                self.payout(script, Some(owner));
             }
-            Self::PlatformPayout => self.payout(script),
+            Self::PlatformPayout => self.payout(script, None),
             Self::AccountRestricted | Self::AccountActive | Self::AccountDeauthorized => {
                 self.account(script);
             }
@@ -102,14 +105,14 @@ impl Scenario {
 
     fn bank_debit(self, payment: &mut Payment<'_, '_>) {
         payment.open(false);
-        payment.start_bank_debit();
+        payment.start_bank_debit("us_bank_account");
         match self {
             Self::BankDebitPaid => {
-                payment.settle_bank_debit(true);
+                payment.settle_bank_debit((1, 4), true);
                 payment.is("captured", payment.amount, 0);
             }
             Self::BankDebitFailed => {
-                payment.settle_bank_debit(false);
+                payment.settle_bank_debit((1, 4), false);
                 payment.is("failed", 0, 0);
             }
             _ => payment.is("processing", 0, 0),
@@ -192,21 +195,24 @@ impl Scenario {
                 payment.refund_is(0, "canceled");
             }
             Self::DisputeOpen => {
-                let dispute = Dispute::open(payment, "needs_response");
+                let dispute = Dispute::of_all(payment);
                 dispute.is(payment.script, "needs_response");
                 payment.is("captured", amount, 0);
             }
             Self::DisputeLost | Self::DisputeWon => {
-                let mut dispute = Dispute::open(payment, "needs_response");
+                let mut dispute = Dispute::of_all(payment);
                 dispute.answer(payment.script);
                 let won = self == Self::DisputeWon;
-                dispute.close(payment.script, if won { "won" } else { "lost" });
+                let status = if won { "won" } else { "lost" };
+                dispute.close(payment.script, status);
+                dispute.is(payment.script, status);
                 payment.is("captured", amount, 0);
             }
             Self::Inquiry => {
-                let mut inquiry = Dispute::open(payment, "warning_needs_response");
+                let mut inquiry = Dispute::inquiry(payment);
                 inquiry.answer(payment.script);
                 inquiry.close(payment.script, "warning_closed");
+                inquiry.is(payment.script, "warning_closed");
                 payment.is("captured", amount, 0);
             }
             _ => payment.is("captured", amount, 0),
@@ -221,11 +227,11 @@ impl Scenario {
         if self == Self::TransferReversed {
             transfer.reverse(script, transfer.net());
         }
-        transfer.is(script, if transfer.net() == 0 { "canceled" } else { "in_transit" });
+        transfer.is(script);
     }
 
-    fn payout(self, script: &mut Script<'_>) {
-        let mut payout = Payout::create(script);
+    fn payout(self, script: &mut Script<'_>, owner: Option<Connected>) {
+        let mut payout = Payout::create(script, owner);
         payout.send(script);
         if self != Self::PayoutFailed {
             payout.arrive(script);
