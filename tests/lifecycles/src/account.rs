@@ -80,10 +80,18 @@ impl Account {
 
     /// The account withdraws its permission. The event's object is the platform's application.
     pub(crate) fn deauthorise(&mut self, script: &mut Script<'_>) {
+        self.permits(script, "account.application.deauthorized");
+    }
+
+    /// The account gives its permission again.
+    pub(crate) fn authorise(&mut self, script: &mut Script<'_>) {
+        self.permits(script, "account.application.authorized");
+    }
+
+    fn permits(&self, script: &mut Script<'_>, kind: &'static str) {
         script.request_after((600, 90_000));
         script.account = Some(self.id.clone());
-        let object = json!({"id": "ca_1", "object": "application", "name": "Platform"});
-        script.emit("account.application.deauthorized", object);
+        script.emit(kind, json!({"id": "ca_1", "object": "application", "name": "Platform"}));
         script.account = None;
     }
 

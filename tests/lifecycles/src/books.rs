@@ -87,3 +87,48 @@ pub(crate) fn portion(amount: i64, part: i64, whole: i64) -> i64 {
     let (amount, part, whole) = (i128::from(amount), i128::from(part), i128::from(whole));
     i64::try_from((2 * amount * part + whole) / (2 * whole)).expect("a part of an i64")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quote(total: i64, platform_fee: i64, tax: i64) -> Quote {
+        Quote {
+            quote_id: "qte_1".to_owned(),
+            order_id: None,
+            buyer_id: "usr_1".to_owned(),
+            provider_id: "usr_2".to_owned(),
+            role_code: "photographer".to_owned(),
+            currency: "USD".to_owned(),
+            subtotal: total - tax,
+            platform_fee,
+            tax,
+            deposit: 0,
+            total,
+        }
+    }
+
+    #[test]
+    fn halves_are_rounded_up() {
+        assert_eq!(portion(1, 1, 2), 1);
+        assert_eq!(portion(5, 1, 10), 1);
+        assert_eq!(portion(4, 1, 10), 0);
+        assert_eq!(portion(i64::MAX, 7, 7), i64::MAX);
+    }
+
+    #[test]
+    fn rounding_is_cumulative() {
+        // A fee of 10 over three equal parts: 3.3, 6.7 and 10 are 3, 7 and 10.
+        let thirds = shares(&quote(99, 10, 1), [33, 33, 33]);
+        assert_eq!(thirds.iter().map(|share| share.fee).collect::<Vec<_>>(), [3, 4, 3]);
+        assert_eq!(thirds.iter().map(|share| share.tax).collect::<Vec<_>>(), [0, 1, 0]);
+        assert_eq!(thirds.iter().map(|share| share.provider()).collect::<Vec<_>>(), [30, 28, 30]);
+    }
+
+    #[test]
+    fn what_is_beyond_the_total_is_not_shared() {
+        let shares = shares(&quote(100, 10, 0), [80, 0, 80, 5]);
+        assert_eq!(shares.iter().map(|share| share.taken).collect::<Vec<_>>(), [80, 0, 20, 0]);
+        assert_eq!(shares.iter().map(|share| share.fee).collect::<Vec<_>>(), [8, 0, 2, 0]);
+    }
+}

@@ -23,12 +23,17 @@
 mod account;
 mod books;
 mod capture;
+mod checkout;
 mod delivery;
 mod dispute;
+mod fee;
+mod invoice;
 mod object;
+mod other;
 mod payment;
 mod payout;
 mod quote;
+mod radar;
 mod refund;
 mod rng;
 mod scenario;

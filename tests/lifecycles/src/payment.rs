@@ -22,6 +22,8 @@ pub(crate) struct Payment<'s, 'a> {
     pub(crate) application_fee: Option<i64>,
     pub(crate) reviews: Vec<Review>,
     pub(crate) fraud_warnings: Vec<FraudWarning>,
+    /// When the review or warning was made.
+    pub(crate) watched_since: i64,
     pub(crate) intent: Option<Intent>,
 }
 
@@ -31,13 +33,13 @@ impl<'s, 'a> Payment<'s, 'a> {
     pub(crate) fn new(script: &'s mut Script<'a>, currency: &'static str) -> Self {
         let amount = usual_amount(script, currency);
         let links = Links::usual(script);
-        if let Some(id) = &links.quote_id
+        if let Some(id) = &links.quote
             && script.rng().coin()
         {
             // Paid exactly, in part, or too much.
             let total = script.rng().pick(&[amount, amount, amount * 3 / 2, amount * 2 / 3]);
             let quote = Quote::over(script, currency, total);
-            let order_id = links.order_id.clone().filter(|_| script.rng().coin());
+            let order_id = links.order.clone().filter(|_| script.rng().coin());
             script.quotes.push(Quote { quote_id: id.clone(), order_id, ..quote });
         }
         Self::of(script, currency, amount, links)
@@ -68,6 +70,7 @@ impl<'s, 'a> Payment<'s, 'a> {
             application_fee: None,
             reviews: Vec::new(),
             fraud_warnings: Vec::new(),
+            watched_since: 0,
             intent: None,
         }
     }
@@ -75,6 +78,11 @@ impl<'s, 'a> Payment<'s, 'a> {
     /// The customer reaches the checkout: an intent is created.
     pub(crate) fn open(&mut self, manual: bool) {
         self.script.request_after((0, 5));
+        self.open_now(manual);
+    }
+
+    /// An intent is created by what happens at this moment.
+    pub(crate) fn open_now(&mut self, manual: bool) {
         let intent = Intent {
             id: self.script.id("pi"),
             created: self.script.now,
@@ -183,14 +191,18 @@ impl<'s, 'a> Payment<'s, 'a> {
     fn succeed(&mut self) {
         let (amount, late) = (self.amount, self.script.shape.captures_async());
         let bt = self.charge().balance_transaction.take_if(|_| late);
+        let transfer = self.common.connect.transfer.take_if(|_| late);
+        let fee = self.common.connect.fee.take_if(|_| late);
         self.intent_succeeds(amount);
         self.emit_charge("charge.succeeded");
         self.emit_intent("payment_intent.succeeded");
         self.captured(0, amount);
         if bt.is_some() {
-            // Captured asynchronously: the balance transaction shows up a little later.
+            // Captured asynchronously: what money moved shows up a little later.
             self.script.happens_after_days((0, 0));
             self.charge().balance_transaction = bt;
+            self.common.connect.transfer = transfer;
+            self.common.connect.fee = fee;
             self.emit_charge_change(json!({"balance_transaction": null}));
         }
     }
@@ -220,7 +232,7 @@ impl<'s, 'a> Payment<'s, 'a> {
     pub(crate) fn add_charge(&mut self, status: &'static str, captured: i64) {
         let paid = status == "succeeded" && captured > 0;
         let charge = Charge {
-            id: self.script.id("ch"),
+            id: self.script.id(if self.common.method == "card" { "ch" } else { "py" }),
             intent: self.intent.as_ref().map(|intent| intent.id.clone()),
             created: self.script.now,
             amount: self.amount,
@@ -256,6 +268,14 @@ impl<'s, 'a> Payment<'s, 'a> {
         let shape = self.script.shape;
         let common = self.common.clone();
         self.charge().json(shape, &common)
+    }
+
+    /// Somebody writes metadata on the charge afterwards; the intent does not get it.
+    pub(crate) fn label_charge(&mut self, links: Links) {
+        self.script.request_after(SOON);
+        self.common.metadata = links.metadata();
+        self.links = links;
+        self.emit_charge_change(json!({"metadata": {}}));
     }
 
     pub(crate) fn emit_charge(&mut self, kind: &'static str) {
@@ -301,7 +321,7 @@ impl<'s, 'a> Payment<'s, 'a> {
             refunded,
             currency: held.currency.clone(),
             quote_id: None,
-            order_id: self.links.order_id.clone(),
+            order_id: self.links.order.clone(),
             fee: 0,
             tax: 0,
             provider_id: None,

@@ -34,20 +34,17 @@ pub struct Quote {
 /// What a payment says about its business, by metadata or checkout session.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Links {
-    pub(crate) quote_id: Option<String>,
-    pub(crate) order_id: Option<String>,
-    pub(crate) provider_id: Option<String>,
+    pub(crate) quote: Option<String>,
+    pub(crate) order: Option<String>,
+    pub(crate) provider: Option<String>,
 }
 
 impl Links {
     /// The links as metadata.
     pub(crate) fn metadata(&self) -> Value {
         let mut metadata = json!({});
-        let links = [
-            ("quote_id", &self.quote_id),
-            ("order_id", &self.order_id),
-            ("provider_id", &self.provider_id),
-        ];
+        let links =
+            [("quote_id", &self.quote), ("order_id", &self.order), ("provider_id", &self.provider)];
         for (key, value) in links {
             if let Some(value) = value {
                 metadata[key] = json!(value);
@@ -62,9 +59,9 @@ impl Links {
             return Self::default();
         }
         Self {
-            quote_id: Some(script.id("qte")),
-            order_id: script.rng().coin().then(|| script.id("ord")),
-            provider_id: script.rng().coin().then(|| script.id("usr")),
+            quote: Some(script.id("qte")),
+            order: script.rng().coin().then(|| script.id("ord")),
+            provider: script.rng().coin().then(|| script.id("usr")),
         }
     }
 }

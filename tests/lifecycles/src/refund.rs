@@ -12,17 +12,17 @@ const BACK: (&str, &str) = ("unallocated", "stripe_clearing");
 impl Payment<'_, '_> {
     /// Refunds captured money and returns the refund's index.
     pub(crate) fn refund(&mut self, amount: i64, status: &'static str) -> usize {
-        self.refund_with(amount, status, None)
+        self.script.request_after((60, 90_000));
+        self.refund_now(amount, status, None)
     }
 
-    /// A refund that takes back a transfer too.
-    pub(crate) fn refund_with(
+    /// A refund at this moment, with the reversal of the transfer that went along.
+    pub(crate) fn refund_now(
         &mut self,
         amount: i64,
         status: &'static str,
         transfer_reversal: Option<String>,
     ) -> usize {
-        self.script.request_after((60, 90_000));
         let before = json!({"amount_refunded": self.charge().amount_refunded()});
         let bt = self.script.id("txn");
         let refund = self.new_refund(amount, status, Some(bt));

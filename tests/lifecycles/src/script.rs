@@ -99,7 +99,7 @@ impl<'a> Script<'a> {
     }
 
     /// Emits a thin event: a notification without its object.
-    pub(crate) fn emit_thin(&mut self, kind: &'static str, created: String, related: Value) {
+    pub(crate) fn emit_thin(&mut self, kind: &'static str, created: &str, related: &Value) {
         let body = json!({
             "id": self.id("evt"),
             "object": "v2.core.event",

@@ -57,10 +57,10 @@ pub(crate) fn settle(script: &mut Script<'_>) {
         let quote = find(script, &quotes, payment);
         let destination = payment.destination.as_ref();
         let row = &mut script.truth.txns[payment.row];
-        row.quote_id = payment.links.quote_id.clone().or(quote.map(|quote| quote.quote_id.clone()));
+        row.quote_id = payment.links.quote.clone().or(quote.map(|quote| quote.quote_id.clone()));
         row.provider_id = payment
             .links
-            .provider_id
+            .provider
             .clone()
             .or(quote.map(|quote| quote.provider_id.clone()))
             .or(destination.and_then(|destination| destination.provider.clone()));
@@ -95,10 +95,10 @@ pub(crate) fn settle(script: &mut Script<'_>) {
 
 /// The payment's quote; two candidates are none, and said so.
 fn find<'q>(script: &mut Script<'_>, quotes: &'q [Quote], payment: &Held) -> Option<&'q Quote> {
-    if let Some(id) = &payment.links.quote_id {
+    if let Some(id) = &payment.links.quote {
         return quotes.iter().find(|quote| quote.quote_id == *id);
     }
-    let order = payment.links.order_id.as_ref()?;
+    let order = payment.links.order.as_ref()?;
     let mut candidates = quotes.iter().filter(|quote| quote.order_id.as_ref() == Some(order));
     let first = candidates.next();
     if candidates.next().is_some() {

@@ -9,6 +9,14 @@ use serde_json::{Value, json};
 /// What is owed to a provider is paid from what Stripe holds.
 const CLEARING: &str = "stripe_clearing";
 
+/// The charge whose money a transfer hands on.
+pub(crate) struct Handed {
+    pub(crate) charge: String,
+    /// The transfer's id.
+    pub(crate) transfer: String,
+    pub(crate) group: Option<String>,
+}
+
 /// A transfer from the platform to a connected account.
 pub(crate) struct Transfer {
     pub(crate) id: String,
@@ -38,10 +46,14 @@ impl Transfer {
         account: Connected,
         currency: &'static str,
         amount: i64,
-        source: Option<(String, Option<String>)>,
+        handed: Option<Handed>,
     ) -> Self {
-        let (source, transfer_group) = source.unzip();
-        let id = script.id("tr");
+        let id = match &handed {
+            Some(handed) => handed.transfer.clone(),
+            None => script.id("tr"),
+        };
+        let transfer_group = handed.as_ref().and_then(|handed| handed.group.clone());
+        let source = handed.map(|handed| handed.charge);
         let far_side = Charge {
             id: script.id("py"),
             intent: None,
@@ -55,7 +67,6 @@ impl Transfer {
             refunds: Vec::new(),
             released: 0,
         };
-        let transfer_group = transfer_group.flatten();
         let common = Common {
             currency,
             livemode: script.stripe.livemode,
