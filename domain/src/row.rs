@@ -22,6 +22,8 @@ pub struct Txn {
     pub order_id: Option<String>,
     pub provider_id: Option<String>,
     pub destination_account: Option<String>,
+    /// Provider of the destination account, which counts where nobody else is named. No column.
+    pub destination_provider: Option<String>,
     pub is_direct: bool,
     pub stripe_pi: Option<String>,
     pub stripe_ch: Option<String>,

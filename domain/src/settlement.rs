@@ -55,6 +55,7 @@ pub fn settle(
 ) -> Vec<Resettled> {
     if settings.profile == Profile::Merchant {
         for txn in &mut rows.txns {
+            txn.provider_id = txn.provider_id.take().or_else(|| txn.destination_provider.clone());
             txn.fee_cents = txn.application_fee_cents.unwrap_or_default();
             rows.targets.push(Target::nothing(allocation_of(&txn.account, &txn.name), txn.as_of));
         }
@@ -68,6 +69,7 @@ pub fn settle(
         .collect();
     let parts = parts(&rows.txns, &misfits, quotes, siblings);
     for txn in &mut rows.txns {
+        txn.provider_id = txn.provider_id.take().or_else(|| txn.destination_provider.clone());
         let part = parts.get(&txn.txn_id);
         let allocated = part.copied().unwrap_or_default();
         txn.is_misfit = misfits.contains_key(&txn.txn_id);

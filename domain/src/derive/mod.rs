@@ -46,9 +46,9 @@ pub fn derive(
     settings: &Settings,
 ) -> Result<Rows, Unreadable> {
     let mut rows = payment::derive(aggregate, settings)?;
-    for txn in rows.txns.iter_mut().filter(|txn| txn.provider_id.is_none()) {
+    for txn in &mut rows.txns {
         let destination = txn.destination_account.as_ref();
-        txn.provider_id = destination.and_then(|account| providers.get(account)).cloned();
+        txn.destination_provider = destination.and_then(|account| providers.get(account)).cloned();
     }
     rows.payouts = payout::derive(aggregate, providers)?;
     rows.providers = provider::derive(aggregate)?;

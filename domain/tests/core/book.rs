@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use domain::aggregate::{self, States};
-use domain::derive::{Providers, derive};
+use domain::derive::{Providers, derive, named_provider};
 use domain::event::{Decoded, Disposition, Rejected, decode};
 use domain::fact::Fact;
 use domain::object::ObjectKey;
@@ -12,6 +12,7 @@ use domain::row::Rows;
 use domain::settings::Settings;
 use domain::settlement::settle;
 use domain::state::ObjectState;
+use lifecycles::Lifecycle;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// A record of the raw topic with this body, as ingest writes it.
@@ -24,6 +25,19 @@ pub(crate) fn record(body: impl Into<Bytes>) -> RawRecord {
         key: None,
         headers: vec![(header::SOURCE.to_owned(), text("webhook"))],
         value: Some(body.into()),
+    }
+}
+
+/// What the core needs of a quote.
+fn quote(quote: &lifecycles::Quote) -> Quote {
+    Quote {
+        quote_id: quote.quote_id.clone(),
+        order_id: quote.order_id.clone(),
+        provider_id: quote.provider_id.clone(),
+        currency: quote.currency.to_owned(),
+        platform_fee_cents: quote.platform_fee,
+        tax_cents: quote.tax,
+        total_cents: quote.total,
     }
 }
 
@@ -50,11 +64,16 @@ impl Book {
         }
     }
 
-    /// The same, with inputs that somebody else writes.
-    pub(crate) fn with(mut self, providers: Providers, quotes: Vec<Quote>) -> Self {
-        self.providers.extend(providers);
+    /// Gives it the inputs of these lifecycles, which somebody else writes.
+    pub(crate) fn know<'a>(&mut self, lives: impl IntoIterator<Item = &'a Lifecycle>) {
+        let mut quotes = Vec::new();
+        for life in lives {
+            let links =
+                life.providers.iter().map(|(user, account)| (account.clone(), user.clone()));
+            self.providers.extend(links);
+            quotes.extend(life.quotes.iter().map(quote));
+        }
         self.quotes = quotes.into_iter().collect();
-        self
     }
 
     /// Takes in one record, and says what it was.
@@ -81,8 +100,16 @@ impl Book {
     /// All rows, each kind sorted by its id.
     pub(crate) fn rows(&self) -> Rows {
         let mut rows = Rows::default();
+        let mut providers: Providers = self
+            .states
+            .values()
+            .filter_map(|state| {
+                Some((state.key.id.clone(), named_provider(state, &self.settings)?))
+            })
+            .collect();
+        providers.extend(self.providers.clone());
         for component in aggregate::components(&self.states) {
-            rows.extend(derive(&component, &self.providers, &self.settings).unwrap());
+            rows.extend(derive(&component, &providers, &self.settings).unwrap());
         }
         settle(&mut rows, &self.quotes, &[], &self.settings);
         rows.targets.retain(|target| !target.balances.is_empty());

@@ -1,10 +1,13 @@
 //! Lifecycles of a model of Stripe that knows the truth.
 
 use crate::book::Book;
-use domain::row::Rows;
-use lifecycles::{Delivery, Event, Lifecycle, Scenario, Shape, Stripe, Truth};
+use domain::ledger::Line;
+use domain::quote::UNQUOTED;
+use domain::row::{self, Rows};
+use lifecycles::{Balance, Delivery, Event, Lifecycle, Scenario, Shape, Stripe, Truth, TxnRow};
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 const START: i64 = 1_760_000_000;
 
@@ -16,29 +19,119 @@ fn book_of(events: &[Event]) -> Book {
     book
 }
 
-/// Intent and charge, status, (amount, captured, refunded), currency, quote.
-type Txn<'a> =
-    ((Option<&'a str>, Option<&'a str>), &'a str, (i64, i64, i64), &'a str, Option<&'a str>);
+/// The book of whole lifecycles, inputs and all.
+fn book_of_lives(lives: &[Lifecycle], events: &[Event]) -> Book {
+    let mut book = book_of(events);
+    book.know(lives);
+    book
+}
 
-fn txns(rows: &Rows) -> BTreeSet<Txn<'_>> {
-    let txns = rows.txns.iter().map(|row| {
-        let quote = (row.quote_id != "unquoted").then_some(row.quote_id.as_str());
-        let amounts = (row.amount_cents, row.captured_cents, row.refunded_cents);
-        let ids = (row.stripe_pi.as_deref(), row.stripe_ch.as_deref());
-        (ids, row.status, amounts, row.currency.as_str(), quote)
+/// A payment, field by field, so that a failure shows which one differs.
+fn txn(row: &row::Txn) -> Value {
+    let radar = |list: &str, field: &str| {
+        let objects = row.meta[list].as_array().cloned().unwrap_or_default();
+        let mut found: Vec<Value> =
+            objects.iter().map(|object| json!([object["id"], object[field]])).collect();
+        found.sort_by_key(Value::to_string);
+        found
+    };
+    json!({
+        "ids": [row.stripe_pi, row.stripe_ch], "account": row.is_direct.then_some(&row.account),
+        "status": row.status, "currency": row.currency,
+        "amounts": [row.amount_cents, row.captured_cents, row.refunded_cents],
+        "quote": (row.quote_id != UNQUOTED).then_some(&row.quote_id), "order": row.order_id,
+        "fee and tax": [row.fee_cents, row.tax_cents], "provider": row.provider_id,
+        "destination": row.destination_account, "reviews": radar("reviews", "open"),
+        "warnings": radar("early_fraud_warnings", "actionable"),
+    })
+}
+
+fn true_txn(row: &TxnRow) -> Value {
+    let mut reviews: Vec<Value> = row.reviews.iter().map(|it| json!([it.id, it.open])).collect();
+    let mut warnings: Vec<Value> =
+        row.fraud_warnings.iter().map(|it| json!([it.id, it.actionable])).collect();
+    reviews.sort_by_key(Value::to_string);
+    warnings.sort_by_key(Value::to_string);
+    json!({
+        "ids": [row.stripe_pi, row.stripe_ch], "account": row.account, "status": row.status,
+        "currency": row.currency, "amounts": [row.amount, row.captured, row.refunded],
+        "quote": row.quote_id, "order": row.order_id, "fee and tax": [row.fee, row.tax],
+        "provider": row.provider_id, "destination": row.destination_account, "reviews": reviews,
+        "warnings": warnings,
+    })
+}
+
+/// The ledger's balances by subject, as the model of Stripe names them.
+fn balances(rows: &Rows) -> BTreeMap<String, i64> {
+    let lines = rows.targets.iter().flat_map(|target| {
+        target.balances.iter().map(move |(line, sum)| {
+            let kind = target.subject.kind.as_str();
+            let Line { currency, account, party } = line;
+            (format!("{kind} {} {currency} {account} {party}", target.subject.id), *sum)
+        })
     });
-    txns.collect()
+    lines.collect()
 }
 
 /// Holds the book against the truth; the message names what differs.
 fn check(book: &Book, truth: &Truth, what: &str) {
     let rows = book.rows();
-    let expected = truth.txns.iter().map(|row| {
-        let ids = (row.stripe_pi.as_deref(), row.stripe_ch.as_deref());
-        let amounts = (row.amount, row.captured, row.refunded);
-        (ids, row.status, amounts, row.currency.as_str(), row.quote_id.as_deref())
-    });
-    assert_eq!(txns(&rows), expected.collect(), "txns of {what}");
+    let by_name = |rows: Vec<Value>| -> BTreeMap<String, Value> {
+        rows.into_iter().map(|row| (row["ids"].to_string(), row)).collect()
+    };
+    let found = by_name(rows.txns.iter().map(txn).collect());
+    assert_eq!(found, by_name(truth.txns.iter().map(true_txn).collect()), "txns of {what}");
+
+    let expected: BTreeMap<String, i64> = truth
+        .balances
+        .iter()
+        .map(|(line, sum)| {
+            let Balance { kind, subject, currency, account, party } = line;
+            (format!("{kind} {subject} {currency} {account} {party}"), *sum)
+        })
+        .collect();
+    assert_eq!(balances(&rows), expected, "balances of {what}");
+
+    let invoices: BTreeSet<_> = rows
+        .invoices
+        .iter()
+        .map(|row| {
+            let paid: Vec<(String, i64)> = rows
+                .invoice_payments
+                .iter()
+                .filter(|payment| payment.invoice_id == row.invoice_id && payment.amount_cents > 0)
+                .map(|payment| (payment.stripe_payment.clone(), payment.amount_cents))
+                .collect();
+            let amounts = [row.amount_due_cents, row.amount_paid_cents, row.amount_remaining_cents];
+            (row.stripe_invoice.as_str(), row.status, row.currency.as_str(), amounts, paid)
+        })
+        .collect();
+    let expected = truth
+        .invoices
+        .iter()
+        .map(|row| {
+            let amounts = [row.amount_due, row.amount_paid, row.amount_remaining];
+            let id = row.stripe_invoice.as_str();
+            (id, row.status, row.currency.as_str(), amounts, row.payments.clone())
+        })
+        .collect();
+    assert_eq!(invoices, expected, "invoices of {what}");
+
+    let discrepancies: BTreeSet<_> = rows
+        .discrepancies
+        .iter()
+        .filter(|row| row.disagreement.is_some())
+        .map(|row| (row.kind, row.object_id.clone()))
+        .collect();
+    assert_eq!(discrepancies, truth.discrepancies, "discrepancies of {what}");
+
+    let deleted: BTreeSet<_> = book
+        .states()
+        .values()
+        .filter(|state| state.newest.as_ref().is_some_and(|newest| newest.value.deleted))
+        .map(|state| state.key.id.clone())
+        .collect();
+    assert_eq!(deleted, truth.deleted, "deleted objects of {what}");
 
     let refunds: BTreeSet<_> = rows
         .refunds
@@ -74,7 +167,7 @@ fn check(book: &Book, truth: &Truth, what: &str) {
         .iter()
         .map(|row| {
             let ids = (row.stripe_transfer.as_deref(), row.stripe_payout.as_deref());
-            (ids, row.account.as_deref(), row.status_when(false), row.net)
+            (ids, row.account.as_deref(), row.status_at_last(), row.net)
         })
         .collect();
     assert_eq!(payouts, expected, "payouts of {what}");
@@ -104,9 +197,11 @@ fn every_scenario_comes_to_its_truth_in_every_shape() {
             for _ in 0..8 {
                 let life = stripe.lifecycle_in(*scenario, shape);
                 let what = format!("{scenario} in {shape:?}");
-                check(&book_of(&life.events), &life.truth, &what);
+                let lives = std::slice::from_ref(&life);
+                check(&book_of_lives(lives, &life.events), &life.truth, &what);
                 let backwards: Vec<Event> = life.events.iter().rev().cloned().collect();
-                check(&book_of(&backwards), &life.truth, &format!("{what}, backwards"));
+                let what = format!("{what}, backwards");
+                check(&book_of_lives(lives, &backwards), &life.truth, &what);
             }
         }
     }
@@ -124,13 +219,13 @@ proptest! {
         let mut stripe = Stripe::new(seed, START);
         let lives = stripe.mixed(count);
         let events = all_events(&lives);
-        let in_order = book_of(&events);
+        let in_order = book_of_lives(&lives, &events);
         check(&in_order, &Truth::of(lives.iter().map(|life| &life.truth)), "lives in order");
 
         let mut delivery = Delivery::new(seed);
         let mut unkind = delivery.duplicated(&events, 0.3);
         delivery.shuffle(&mut unkind);
-        let shuffled = book_of(&unkind);
+        let shuffled = book_of_lives(&lives, &unkind);
         prop_assert_eq!(shuffled.states(), in_order.states());
         prop_assert_eq!(shuffled.rows(), in_order.rows());
         prop_assert_eq!(shuffled.facts(), in_order.facts());

@@ -55,6 +55,7 @@ impl Payment<'_> {
             order_id: self.order(settings).map(str::to_owned),
             provider_id: self.metadata(&settings.keys.provider_id).map(str::to_owned),
             destination_account: self.destination().map(str::to_owned),
+            destination_provider: None,
             is_direct: self.is_direct(),
             stripe_pi: (!is_charge_alone).then(|| name.to_owned()),
             stripe_ch: intent
