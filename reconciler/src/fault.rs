@@ -25,7 +25,7 @@ pub enum Decision {
 
 impl Decision {
     /// Whether trying again can help without anybody changing anything.
-    pub(crate) fn is_transient(self) -> bool {
+    pub fn is_transient(self) -> bool {
         matches!(self, Self::Retry | Self::Reconnect)
     }
 

@@ -138,7 +138,8 @@ impl System {
         Ok(Reconciler { process, admin })
     }
 
-    /// Waits until each of these roles has dealt with every record that is in the topic now.
+    /// Waits until each of these roles has dealt with every record that is in the topic now, and
+    /// the projection with every quote and provider.
     pub async fn caught_up(&self, roles: &[&str], deadline: Duration) -> anyhow::Result<()> {
         let ends = self.topic.ends().await?;
         eventually(deadline, async || {
@@ -148,7 +149,10 @@ impl System {
                     return Ok(Some(format!("the role {role} is {behind} records behind")));
                 }
             }
-            Ok(None)
+            let query = "select count(*) from pay.rederive";
+            let queued: i64 = sqlx::query_scalar(query).fetch_one(&self.pool).await?;
+            let is_done = queued == 0 || !roles.contains(&"project");
+            Ok((!is_done).then(|| format!("{queued} inputs wait to be taken into account")))
         })
         .await
     }

@@ -12,6 +12,8 @@ use std::time::Duration;
 pub(super) struct Found {
     pub(super) expected: Lines,
     pub(super) lines: Lines,
+    /// Balances of the ledger's accounts by currency, minor units; debit is positive.
+    pub(super) ledger: BTreeMap<String, BTreeMap<String, i64>>,
     /// Records in the topic.
     pub(super) records: usize,
     /// Distinct events that the database knows, the quarantined ones included.
@@ -35,8 +37,6 @@ pub(super) struct Found {
 impl Found {
     pub(super) async fn read(system: &System, plan: &Plan) -> anyhow::Result<Self> {
         let pool = &system.pool;
-        let ids: Vec<String> = plan.distinct.iter().filter_map(|one| one.id.clone()).collect();
-        let from_stripe = &ids[..plan.distinct.len() - plan.from_corpus];
         let count = async |query: &'static str| -> anyhow::Result<usize> {
             let count: i64 = sqlx::query_scalar(query).fetch_one(pool).await?;
             Ok(usize::try_from(count)?)
@@ -48,8 +48,9 @@ impl Found {
             .fetch_all(pool)
             .await?;
         let mut found = Self {
-            expected: comparison::expected(&plan.truth, &plan.known),
-            lines: comparison::found(pool, &plan.truth, from_stripe).await?,
+            expected: comparison::expected(&plan.lifecycles),
+            lines: comparison::found(pool, &plan.lifecycles).await?,
+            ledger: BTreeMap::new(),
             records: 0,
             events: known + unreadable,
             unreadable,
@@ -68,10 +69,22 @@ impl Found {
             deliveries: 0,
             latency: Latency::default(),
         };
+        found.read_ledger(system).await?;
         found.read_archive(system).await?;
         found.read_delivered(system).await?;
         found.read_latency(system).await?;
         Ok(found)
+    }
+
+    async fn read_ledger(&mut self, system: &System) -> anyhow::Result<()> {
+        let query = "select currency, ledger_account, sum(balance_cents)::bigint
+                     from pay.ledger_balance group by 1, 2";
+        let balances: Vec<(String, String, i64)> =
+            sqlx::query_as(query).fetch_all(&system.pool).await?;
+        for (currency, account, balance) in balances {
+            self.ledger.entry(currency).or_default().insert(account, balance);
+        }
+        Ok(())
     }
 
     async fn read_archive(&mut self, system: &System) -> anyhow::Result<()> {

@@ -56,6 +56,25 @@ pub(super) fn rows(plan: &Plan, found: &Found) {
     );
 }
 
+/// The ledger of the most used currencies, in their smallest units.
+pub(super) fn ledger(found: &Found) {
+    const COLUMNS: usize = 3;
+    title("Ledger: debit positive, credit negative, each currency adds up to zero");
+    let mut ledgers: Vec<_> = found.ledger.iter().collect();
+    ledgers.sort_by_key(|(_, accounts)| std::cmp::Reverse(accounts.len()));
+    ledgers.truncate(COLUMNS);
+    let currencies: Vec<&str> = ledgers.iter().map(|(currency, _)| currency.as_str()).collect();
+    let mut table = table(&[&["account"], &currencies[..]].concat());
+    let accounts: BTreeSet<_> = ledgers.iter().flat_map(|(_, accounts)| accounts.keys()).collect();
+    for account in accounts {
+        let balance = |(_, ledger): &(&String, &BTreeMap<String, i64>)| {
+            ledger.get(account).copied().unwrap_or(0).to_string()
+        };
+        table.add_row(std::iter::once(account.clone()).chain(ledgers.iter().map(balance)));
+    }
+    print(table, currencies.len());
+}
+
 pub(super) fn story(system: &System, id: Option<&str>) -> anyhow::Result<()> {
     let Some(id) = id else { return Ok(()) };
     title(&format!("One payment's story, from reconciler inspect {id}"));
