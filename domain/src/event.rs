@@ -3,6 +3,7 @@
 //! Decoding is lenient where Stripe's versions differ and strict where money would suffer. What
 //! cannot be read is rejected with a reason; the record itself is kept by whoever called.
 
+use crate::catalog::{self, Handling};
 use crate::fact::Fact;
 use crate::id;
 use crate::json::{self, Doc, Malformed, Problem};
@@ -336,6 +337,9 @@ fn understand(envelope: &Envelope<'_>, settings: &Settings) -> Result<Decoded, M
             Err(json::malformed("data.object", Problem::Missing))
         };
     };
+    if catalog::handling(&event.kind) == Some(Handling::RecordedOnly) {
+        return Ok(decoded);
+    }
     let mut observer = Observer { event, connected: envelope.connected, settings, decoded };
     let modelled = observer.observe(object)?;
     let authorization = authorization::of_event(&event.kind, &event.account);
@@ -368,7 +372,7 @@ impl Observer<'_> {
         if !json::is_name(name) {
             return Err(json::malformed("data.object.object", Problem::BadId));
         }
-        // An upcoming invoice has no id: it is a preview and not kept.
+        // An invoice without an id is a preview of the next one.
         let is_preview = name == invoice::NAME && doc.get("id").is_none();
         let Some(kind) = Kind::find(name).filter(|_| !is_preview) else {
             if doc.get("id").is_some() {
