@@ -7,11 +7,13 @@ mod attack;
 mod flow;
 mod http;
 mod interleaving;
+mod ledger;
 mod migrate;
 mod projection;
 mod quarantine;
 mod raw;
 mod reconciler;
+mod registers;
 mod signatures;
 
 use harness::stack::Stack;
