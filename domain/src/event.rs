@@ -271,7 +271,10 @@ impl<'a> Envelope<'a> {
         let livemode = livemode
             .or_else(|| object?.get("livemode")?.as_bool())
             .or_else(|| record.header(header::LIVEMODE)?.parse().ok());
-        let object_id = object.and_then(|object| Doc(object).text("id"));
+        // A thin event has no object but says which one it is about.
+        let object_id = object
+            .and_then(|object| Doc(object).text("id"))
+            .or_else(|| doc.child("related_object")?.text("id"));
         let object_id = object_id.filter(|id| json::is_name(id)).map(str::to_owned);
         Ok(Self {
             connected,
