@@ -20,6 +20,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 
 use crate::database::{self, settle, within};
 use crate::fault::{Decision, Fault};
+use crate::sink::Sink;
 
 mod event;
 mod fact;
@@ -69,7 +70,7 @@ pub struct Applied {
     pub received_at_ms: Vec<i64>,
     /// Greatest Stripe time among the newly applied events, Unix seconds.
     pub newest_created: Option<i64>,
-    /// Facts that are new, better proved, or newly borne out.
+    /// Domain events of facts that are new, better proved, or newly borne out: one for each sink.
     pub published: u64,
 }
 
@@ -106,6 +107,8 @@ type Attempt<T> = sqlx::Result<Result<T, Setback>>;
 pub struct Store {
     pool: PgPool,
     settings: Settings,
+    /// Where domain events are queued for.
+    sinks: BTreeSet<Sink>,
     cluster: String,
     topic_id: String,
     /// Months of `pay.event` that are known to have their partition.
@@ -113,10 +116,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// The projection of this topic into this database.
-    pub fn new(pool: PgPool, settings: Settings, topic: &Topic) -> Self {
+    /// The projection of this topic into this database, and on to these sinks.
+    pub fn new(pool: PgPool, settings: Settings, sinks: BTreeSet<Sink>, topic: &Topic) -> Self {
         let (cluster, topic_id) = (topic.cluster_id.clone(), topic.topic_id.clone());
-        Self { pool, settings, cluster, topic_id, months: Mutex::default() }
+        Self { pool, settings, sinks, cluster, topic_id, months: Mutex::default() }
     }
 
     /// Settings of decoding and deriving.
@@ -222,7 +225,7 @@ impl Store {
         object::save(&mut tx, changed.iter().filter_map(|key| states.get(key))).await?;
         row::write(&mut tx, &rows, pace).await?;
         let facts: Vec<&Fact> = projected.iter().flat_map(|decoded| &decoded.facts).collect();
-        let published = fact::write(&mut tx, &facts, &rows.held, pace).await?;
+        let published = fact::write(&mut tx, &facts, &rows.held, &self.sinks, pace).await?;
 
         pace.before(Step::SetVerdicts).await;
         event::set_verdicts(&mut tx, &work).await?;

@@ -10,6 +10,7 @@ use harness::stack::eventually;
 use kafka::topic::Topic;
 use lifecycles::{Delivery, Event, Stripe, Truth};
 use reconciler::database;
+use reconciler::sink::Sink;
 use reconciler::store::{Batch, Item, Store};
 use serde_json::Value;
 use service::secret::SecretString;
@@ -43,7 +44,7 @@ impl Scratch {
 
     pub(crate) fn store(&self, purpose: &str) -> Store {
         let pool = database::pool(&SecretString::from(self.url.clone()), purpose, 2).unwrap();
-        Store::new(pool, Settings::new(false), &topic())
+        Store::new(pool, Settings::new(false), [Sink::Firehose].into(), &topic())
     }
 
     pub(crate) async fn hash(&self) -> Vec<(&'static str, String)> {
