@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::outbox::Outbox;
 use self::outbox::Row;
 use crate::fault::{Backoff, Fault, note, persist};
-use crate::sink::Sink;
 
 /// The role's name.
 const ROLE: &str = "publish";

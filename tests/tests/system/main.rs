@@ -13,6 +13,7 @@ mod quarantine;
 mod raw;
 mod reconciler;
 mod signatures;
+mod sinks;
 
 use harness::stack::Stack;
 use harness::system::System;

@@ -53,7 +53,13 @@ impl Scratch {
         parts.into_iter().map(|(name, hash)| (name, hash.to_string())).collect()
     }
 
+    /// Holds what it would tell against the schemas, and drops it.
     pub(crate) async fn drop(self) {
+        let waiting = sqlx::query_scalar("select payload from pay.outbox");
+        let waiting: Vec<String> = waiting.fetch_all(&self.pool).await.unwrap();
+        let events: Vec<Value> =
+            waiting.iter().map(|payload| serde_json::from_str(payload).unwrap()).collect();
+        harness::domain_events::check(&events).unwrap();
         self.pool.close().await;
         let mut connection = PgConnection::connect(&self.admin).await.unwrap();
         let sql = format!("drop database {} with (force)", self.name);
