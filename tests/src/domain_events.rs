@@ -58,9 +58,8 @@ impl System {
         events.extend(self.on_domain_topic().await?.into_iter().map(|message| message.event));
         // Not a connection of the pool: that belongs to the test's runtime.
         let mut connection = PgConnection::connect(&self.database_url).await?;
-        let waiting: Vec<String> = sqlx::query_scalar("select payload from pay.outbox")
-            .fetch_all(&mut connection)
-            .await?;
+        let waiting: Vec<String> =
+            sqlx::query_scalar("select payload from pay.outbox").fetch_all(&mut connection).await?;
         for payload in waiting {
             events.push(serde_json::from_str(&payload)?);
         }

@@ -47,12 +47,15 @@ fn schemas_keep_what_was_released() {
     }
 }
 
+/// A change to a schema of data.
+type Change = fn(&mut Value);
+
 #[test]
 fn each_way_to_take_something_back_is_seen() {
     let schemas = Schemas::load().unwrap();
     let captured = schemas.get("payment.captured");
     let opened = schemas.get("dispute.opened");
-    let breaks: [(&Value, fn(&mut Value)); 9] = [
+    let breaks: [(&Value, Change); 9] = [
         (captured, |data| drop(data["properties"].as_object_mut().unwrap().remove("order_id"))),
         (captured, |data| data["properties"]["amount_cents"]["type"] = "string".into()),
         (captured, |data| data["properties"]["amount_cents"]["minimum"] = 100.into()),

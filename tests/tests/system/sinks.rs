@@ -336,6 +336,20 @@ async fn an_earlier_proof_that_comes_late_corrects_the_event_under_the_same_fact
     both_have_all(&system).await;
 }
 
+/// A domain event does not show which of Stripe's events proved it, so that must not decide.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_proofs_of_one_second_postgres_and_consumers_keep_the_same() {
+    let system = system("sinks_tied").await;
+    let _run = system.reconciler("run", ROLES, &[]).await.unwrap();
+    for proof in 0..5 {
+        let event = captured(&format!("evt_{proof}"), START, &format!("ord_{proof}"));
+        raw::write_events(&system, &[event], 1).await;
+        system.caught_up(&["project"], DEADLINE).await.unwrap();
+    }
+    system.published(DEADLINE).await.unwrap();
+    both_have_all(&system).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_it_sends_it_sends_the_rest_after_a_restart() {
     let system = system("sinks_killed").await;
