@@ -66,7 +66,8 @@ pub enum TopicError {
     #[error(
         "topic {0} does not exist and this program never makes one: kafka-topics.sh --create \
          --topic {0} --partitions 12 --config cleanup.policy=delete --config \
-         retention.ms=2592000000 --config max.message.bytes=4194304"
+         retention.ms=2592000000 --config max.message.bytes=4194304 --bootstrap-server \
+         $KAFKA_BROKERS"
     )]
     Absent(String),
     /// Compaction would delete events.

@@ -167,14 +167,9 @@ impl Start {
         let settings = &self.settings.publish;
         let work = publish::Settings { lease: settings.publish_lease, poll: settings.publish_poll };
         let sinks = self.settings.sinks.chosen();
-        for &sink in &sinks {
+        publish::warn_of_others(self.pool("publish")?, &sinks).await;
+        for sink in sinks {
             let (outbox, shutdown) = (Outbox::new(self.pool("publish")?, sink), &self.shutdown);
-            if Some(&sink) == sinks.first() {
-                let elsewhere = persist("publish", || outbox.elsewhere(&sinks)).await?;
-                for (sink, rows) in elsewhere {
-                    tracing::warn!(sink, rows, "domain events wait for a sink not sent to here");
-                }
-            }
             match (sink, &topics.domain) {
                 (Sink::Firehose, _) => {
                     let name = settings.firehose_stream.clone().unwrap_or_default();

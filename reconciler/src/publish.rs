@@ -8,15 +8,18 @@
 
 mod outbox;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
+use sqlx::PgPool;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::outbox::Outbox;
 use self::outbox::Row;
 use crate::fault::{Backoff, Fault, note, persist};
+use crate::sink::Sink;
 
 /// The role's name.
 const ROLE: &str = "publish";
@@ -77,6 +80,19 @@ pub(crate) async fn run<E: EventStream>(
         _ = measuring => {}
     }
     publishing.await
+}
+
+/// Warns of domain events that wait for a sink which is not one of these: another process sends
+/// them, or nobody does.
+pub(crate) async fn warn_of_others(pool: PgPool, sinks: &BTreeSet<Sink>) {
+    match outbox::waiting_for_others(&pool, sinks).await {
+        Ok(others) => {
+            for (sink, rows) in others {
+                tracing::warn!(role = ROLE, sink, rows, "not sent from here (DOMAIN_SINKS)");
+            }
+        }
+        Err(fault) => tracing::warn!(role = ROLE, %fault, "cannot tell whether other sinks wait"),
+    }
 }
 
 struct Publisher<E> {

@@ -44,21 +44,6 @@ impl Outbox {
         Self { pool, sink }
     }
 
-    /// How many rows wait for each sink that is not one of these.
-    pub(crate) async fn elsewhere(
-        &self,
-        sinks: &BTreeSet<Sink>,
-    ) -> Result<Vec<(String, i64)>, Fault> {
-        let sinks: Vec<&str> = sinks.iter().map(|sink| sink.as_str()).collect();
-        let mut connection = acquire(&self.pool).await?;
-        let query = sqlx::query_as(
-            "select sink, count(*) from pay.outbox where sink <> all($1) group by 1 order by 1",
-        )
-        .bind(&sinks);
-        let rows = within(query.fetch_all(&mut *connection)).await;
-        settle(connection, "looking for rows of other sinks", rows).await
-    }
-
     /// Leases the oldest free rows. What another publisher is claiming is skipped, not awaited.
     pub(super) async fn claim(&self, most: usize, lease: Duration) -> Result<Vec<Row>, Fault> {
         let doing = "claiming from the outbox";
@@ -161,4 +146,19 @@ impl Outbox {
         let done = within(query.execute(&mut *connection)).await.map(drop);
         settle(connection, doing, done).await
     }
+}
+
+/// How many rows wait for each sink that is not one of these.
+pub(super) async fn waiting_for_others(
+    pool: &PgPool,
+    sinks: &BTreeSet<Sink>,
+) -> Result<Vec<(String, i64)>, Fault> {
+    let sinks: Vec<&str> = sinks.iter().map(|sink| sink.as_str()).collect();
+    let mut connection = acquire(pool).await?;
+    let query = sqlx::query_as(
+        "select sink, count(*) from pay.outbox where sink <> all($1) group by 1 order by 1",
+    )
+    .bind(&sinks);
+    let rows = within(query.fetch_all(&mut *connection)).await;
+    settle(connection, "looking for rows of other sinks", rows).await
 }

@@ -4,6 +4,7 @@
 
 mod archive;
 mod attack;
+mod consumer;
 mod flow;
 mod http;
 mod interleaving;

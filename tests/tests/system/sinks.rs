@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use domain::fact::Fact;
@@ -19,6 +18,7 @@ use sqlx::Row as _;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::consumer::Consumer;
 use crate::{raw, system};
 
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -140,53 +140,6 @@ async fn both_sinks_get_every_fact_and_the_consumer_of_the_docs_keeps_what_postg
     eventually(DEADLINE, wait).await.unwrap();
 }
 
-/// The consumer of docs/EVENTS.md.
-struct Consumer {
-    child: Child,
-    system: String,
-    database: std::path::PathBuf,
-    python: std::path::PathBuf,
-}
-
-impl Consumer {
-    fn start(system: &System) -> Self {
-        let document = fs::read_to_string("../docs/EVENTS.md").unwrap();
-        let (_, rest) = document.split_once("```python\n").unwrap();
-        let (program, _) = rest.split_once("```").unwrap();
-        let python = system.stack.python.clone();
-        let child = Command::new(&python)
-            .args(["-c", program])
-            .envs(system.env())
-            .current_dir(&system.logs)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let database = system.logs.join("facts.db");
-        Self { child, system: system.id.clone(), database, python }
-    }
-
-    /// What its table has.
-    fn kept(&self) -> BTreeMap<String, (String, String)> {
-        let dump = "import json, sqlite3, sys
-facts = sqlite3.connect(sys.argv[1]).execute('select factid, time, id from fact')
-print(json.dumps({fact: [time, id] for fact, time, id in facts}))";
-        let output =
-            Command::new(&self.python).args(["-c", dump]).arg(&self.database).output().unwrap();
-        // Until it has made its table there is none.
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        if let Ok(Some(status)) = self.child.try_wait() {
-            eprintln!("the consumer of {} ended by itself: {status}", self.system);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// What the reconciler says as its last words, and its exit code.
 fn refusal(system: &System, more: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut env = system.env();
@@ -285,6 +238,13 @@ async fn a_domain_topic_that_is_gone_does_not_delay_firehose_and_catches_up() {
     emptied(&system, "firehose").await;
     let told = told(&system).await;
     assert_eq!(kept_of_firehose(&system).await, told);
+    let tried_in_vain = async || {
+        let rows = "select count(*) from pay.outbox
+                    where sink = 'kafka' and attempts > 0 and leased_until is null";
+        let rows: i64 = sqlx::query_scalar(rows).fetch_one(&system.pool).await?;
+        Ok((rows == 0).then(|| "no row was given back".to_owned()))
+    };
+    eventually(DEADLINE, tried_in_vain).await.unwrap();
     let waiting = waiting(&system, "kafka").await;
     assert!(usize::try_from(waiting).unwrap() >= told.len(), "{waiting} wait");
 
@@ -341,7 +301,8 @@ async fn an_earlier_proof_that_comes_late_corrects_the_event_under_the_same_fact
 async fn of_proofs_of_one_second_postgres_and_consumers_keep_the_same() {
     let system = system("sinks_tied").await;
     let _run = system.reconciler("run", ROLES, &[]).await.unwrap();
-    for proof in 0..5 {
+    // The smallest event id comes last: would it decide, each of these would be told.
+    for proof in (0..5).rev() {
         let event = captured(&format!("evt_{proof}"), START, &format!("ord_{proof}"));
         raw::write_events(&system, &[event], 1).await;
         system.caught_up(&["project"], DEADLINE).await.unwrap();
@@ -350,31 +311,57 @@ async fn of_proofs_of_one_second_postgres_and_consumers_keep_the_same() {
     both_have_all(&system).await;
 }
 
+/// Makes every deletion from the queue hang: a publisher that has sent cannot forget.
+async fn hang_deletions(system: &System) {
+    let statements = "
+        create function pay.hang() returns trigger language plpgsql as
+          $$ begin perform pg_sleep(25); return null; end $$;
+        create trigger hang before delete on pay.outbox for each statement execute function pay.hang()";
+    sqlx::raw_sql(statements).execute(&system.pool).await.unwrap();
+}
+
+/// Lets them go on, once those that hang are ended: their process is dead, and PostgreSQL does not
+/// know it.
+async fn let_deletions_go_on(system: &System) {
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity
+               where datname = current_database() and wait_event = 'PgSleep'";
+    sqlx::query(end).execute(&system.pool).await.unwrap();
+    sqlx::raw_sql("drop trigger hang on pay.outbox").execute(&system.pool).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_while_it_sends_it_sends_the_rest_after_a_restart() {
+async fn killed_after_it_sent_and_before_it_forgot_it_sends_all_again_and_the_rest() {
     let system = system("sinks_killed").await;
     raw::write_events(&system, &unkind_events(24, 250), 4).await;
     let project = system.reconciler("project", "project", &[]).await.unwrap();
     system.caught_up(&["project"], DEADLINE).await.unwrap();
-    let before = (waiting(&system, "firehose").await, waiting(&system, "kafka").await);
-    assert!(before.0 > 600 && before.1 > 600, "more than one call each: {before:?}");
+    let rows = (waiting(&system, "firehose").await, waiting(&system, "kafka").await);
+    assert!(rows.0 > 600 && rows.1 > 600, "more than one call each: {rows:?}");
 
+    hang_deletions(&system).await;
     // The shortest lease: what was claimed when it died is free after it.
-    let lease = [("PUBLISH_LEASE", "30s"), ("DOMAIN_SINKS", "firehose,kafka")];
+    let lease = [("PUBLISH_LEASE", "30s")];
     let publish = system.reconciler("publish", "publish", &lease).await.unwrap();
-    let sending = async || {
-        let some = "select count(*) from pay.outbox where leased_until > now()";
-        let leased: i64 = sqlx::query_scalar(some).fetch_one(&system.pool).await?;
-        Ok((leased == 0).then(|| "nothing is claimed".to_owned()))
+    let some_sent = async || {
+        let firehose = system.delivered().await?.len();
+        let kafka = system.on_domain_topic().await?.len();
+        Ok((firehose == 0 || kafka == 0).then(|| format!("sent: {firehose} and {kafka}")))
     };
-    eventually(DEADLINE, sending).await.unwrap();
+    eventually(DEADLINE, some_sent).await.unwrap();
     publish.process.kill().unwrap();
-    let left = waiting(&system, "firehose").await + waiting(&system, "kafka").await;
-    assert!(left > 0, "it died with work in hand");
+    let_deletions_go_on(&system).await;
+    assert_eq!((waiting(&system, "firehose").await, waiting(&system, "kafka").await), rows);
 
     let _publish = system.reconciler("publish", "publish", &lease).await.unwrap();
     system.published(DEADLINE).await.unwrap();
     both_have_all(&system).await;
+    let firehose = system.delivered().await.unwrap();
+    let kafka = system.on_domain_topic().await.unwrap();
+    let kafka: Vec<Value> = kafka.into_iter().map(|message| message.event).collect();
+    for events in [firehose, kafka] {
+        let ids: BTreeSet<_> = events.iter().map(|event| event["id"].as_str()).collect();
+        assert!(events.len() > ids.len(), "what it could not forget comes twice");
+    }
     assert!(project.process.terminate(DEADLINE).await.unwrap().success());
 }
 
@@ -396,6 +383,13 @@ async fn an_event_too_large_is_set_aside_for_each_sink_and_blocks_nothing() {
     .execute(&system.pool)
     .await
     .unwrap();
+    // A process that sends to one sink says that the other has rows.
+    let only_kafka = [("DOMAIN_SINKS", "kafka")];
+    let other = system.reconciler("only_kafka", "publish", &only_kafka).await.unwrap();
+    let said = other.process.output();
+    assert!(said.contains("not sent from here (DOMAIN_SINKS)"), "{said}");
+    assert!(other.process.terminate(DEADLINE).await.unwrap().success());
+
     let _run = system.reconciler("run", ROLES, &[]).await.unwrap();
     raw::write_events(&system, &unkind_events(25, 5), 4).await;
     system.caught_up(&["project"], DEADLINE).await.unwrap();
