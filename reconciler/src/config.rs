@@ -17,7 +17,8 @@ use service::units;
 use domain::settings::{MetadataKeys, Settings};
 
 use crate::feed::{BatchLimit, FeedLimits};
-use crate::firehose;
+use crate::publish::CALL_TIMEOUT;
+use crate::sink::Sink;
 
 /// The settings of `reconciler run`.
 #[derive(Debug, Clone, Args)]
@@ -48,6 +49,8 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) archive: Archive,
     #[command(flatten)]
+    pub(crate) sinks: Sinks,
+    #[command(flatten)]
     pub(crate) publish: Publish,
 }
 
@@ -58,7 +61,7 @@ pub(crate) enum Role {
     Project,
     /// Writes every record to S3
     Archive,
-    /// Sends domain events to Firehose
+    /// Sends domain events to their sinks
     Publish,
 }
 
@@ -240,14 +243,33 @@ pub(crate) struct Archive {
     pub(crate) archive_drain_timeout: Duration,
 }
 
-/// Where domain events go.
+/// Where domain events go. Whoever proves facts queues their events for each of these.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Domain events")]
+pub(crate) struct Sinks {
+    /// Where domain events go, comma separated; the same for the roles project and publish
+    #[arg(long, env, value_enum, value_delimiter = ',', default_value = "firehose")]
+    pub(crate) domain_sinks: Vec<Sink>,
+}
+
+impl Sinks {
+    /// The chosen sinks, each once.
+    pub(crate) fn chosen(&self) -> BTreeSet<Sink> {
+        self.domain_sinks.iter().copied().collect()
+    }
+}
+
+/// How domain events are sent.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Publish")]
 pub(crate) struct Publish {
-    /// Delivery stream of the domain events; required for the role publish
+    /// Delivery stream of the domain events; required for the sink firehose
     #[arg(long, env)]
     pub(crate) firehose_stream: Option<String>,
-    /// How long a publisher holds what it sends; must be longer than a call to Firehose may take
+    /// Topic of the domain events, for the sink kafka
+    #[arg(long, env, default_value = "stripe.domain.v1")]
+    pub(crate) domain_topic: String,
+    /// How long a publisher holds what it sends; must be longer than a call to a sink may take
     #[arg(long, env, default_value = "60s", value_parser = units::duration)]
     pub(crate) publish_lease: Duration,
     /// How often an empty queue is looked at
@@ -294,11 +316,26 @@ impl Run {
         if roles.contains(&Role::Archive) && blank(&self.archive.s3_bucket) {
             return Err(ConfigError::new("S3_BUCKET", "is not set; the role archive needs it"));
         }
-        if roles.contains(&Role::Publish) && blank(&self.publish.firehose_stream) {
+        let sinks = self.sinks.chosen();
+        if sinks.is_empty() {
+            return Err(ConfigError::new("DOMAIN_SINKS", "names no sink"));
+        }
+        let publishes = |sink| roles.contains(&Role::Publish) && sinks.contains(&sink);
+        if publishes(Sink::Firehose) && blank(&self.publish.firehose_stream) {
             return Err(ConfigError::new(
                 "FIREHOSE_STREAM",
-                "is not set; the role publish needs it",
+                "is not set; the role publish needs it for the sink firehose",
             ));
+        }
+        if publishes(Sink::Kafka) {
+            let topic = self.publish.domain_topic.trim();
+            if topic.is_empty() {
+                return Err(ConfigError::new("DOMAIN_TOPIC", "is empty"));
+            }
+            if topic == self.kafka.kafka_topic.trim() {
+                let problem = "is the raw topic (KAFKA_TOPIC); domain events need one of their own";
+                return Err(ConfigError::new("DOMAIN_TOPIC", problem));
+            }
         }
         if self.feed.kafka_group_prefix.trim().is_empty() {
             return Err(ConfigError::new("KAFKA_GROUP_PREFIX", "is empty"));
@@ -327,7 +364,7 @@ impl Run {
         if !(second..=hour).contains(&self.feed.kafka_session_timeout) {
             return Err(ConfigError::new("KAFKA_SESSION_TIMEOUT", "must be from 1s to 1h"));
         }
-        if !(2 * firehose::CALL_TIMEOUT..=hour).contains(&self.publish.publish_lease) {
+        if !(2 * CALL_TIMEOUT..=hour).contains(&self.publish.publish_lease) {
             return Err(ConfigError::new("PUBLISH_LEASE", "must be from 30s to 1h"));
         }
         if self.publish.publish_poll.is_zero() || archive.archive_segment_age.is_zero() {
@@ -381,6 +418,22 @@ mod tests {
         assert!(without("--roles=publish").starts_with("FIREHOSE_STREAM: is not set"));
         run(&["--roles=project"]).check().unwrap();
         run(&["--s3-bucket=b", "--firehose-stream=s"]).check().unwrap();
+    }
+
+    #[test]
+    fn each_sink_asks_for_what_it_needs() {
+        let publish = |arguments: &[&str]| {
+            let mut run = run(&[&["--roles=publish"], arguments].concat());
+            run.publish.firehose_stream = None;
+            run.check().map_err(|error| error.to_string())
+        };
+        let stream = "FIREHOSE_STREAM: is not set";
+        assert!(publish(&["--domain-sinks=kafka,firehose"]).unwrap_err().starts_with(stream));
+        assert_eq!(publish(&["--domain-sinks=kafka"]), Ok(()));
+        let raw = ["--domain-sinks=kafka", "--kafka-topic=t", "--domain-topic=t"];
+        assert!(publish(&raw).unwrap_err().starts_with("DOMAIN_TOPIC: is the raw topic"));
+        let empty = ["--domain-sinks=kafka", "--domain-topic="];
+        assert!(publish(&empty).unwrap_err().starts_with("DOMAIN_TOPIC: is empty"));
     }
 
     #[test]

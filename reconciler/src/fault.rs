@@ -100,10 +100,10 @@ impl Fault {
         Self::new(of_kafka(&error), doing, error)
     }
 
-    /// The raw topic cannot be used, or cannot be asked.
+    /// A topic cannot be used, or cannot be asked.
     pub(crate) fn topic(error: TopicError) -> Self {
         let decision = if error.is_transient() { Decision::Retry } else { Decision::Halt };
-        Self::new(decision, "describing the raw topic", error)
+        Self::new(decision, "describing a topic", error)
     }
 }
 

@@ -5,5 +5,7 @@
 mod attack;
 mod book;
 mod corpus;
+mod document;
 mod lifecycle;
+mod released;
 mod schema;

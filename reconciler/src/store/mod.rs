@@ -23,6 +23,7 @@ use self::derived::Derived;
 
 use crate::database::{self, settle, within};
 use crate::fault::{Decision, Fault};
+use crate::sink::Sink;
 
 mod derived;
 mod discrepancy;
@@ -77,7 +78,7 @@ pub struct Applied {
     pub received_at_ms: Vec<i64>,
     /// Greatest Stripe time among the newly applied events, Unix seconds.
     pub newest_created: Option<i64>,
-    /// Facts that are new, better proved, or newly borne out.
+    /// Domain events of facts that are new, better proved, or newly borne out: one for each sink.
     pub published: u64,
 }
 
@@ -114,6 +115,8 @@ type Attempt<T> = sqlx::Result<Result<T, Setback>>;
 pub struct Store {
     pool: PgPool,
     settings: Settings,
+    /// Where domain events are queued for.
+    sinks: BTreeSet<Sink>,
     cluster: String,
     topic_id: String,
     /// Months of `pay.event` that are known to have their partition.
@@ -121,10 +124,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// The projection of this topic into this database.
-    pub fn new(pool: PgPool, settings: Settings, topic: &Topic) -> Self {
+    /// The projection of this topic into this database, and on to these sinks.
+    pub fn new(pool: PgPool, settings: Settings, sinks: BTreeSet<Sink>, topic: &Topic) -> Self {
         let (cluster, topic_id) = (topic.cluster_id.clone(), topic.topic_id.clone());
-        Self { pool, settings, cluster, topic_id, months: Mutex::default() }
+        Self { pool, settings, sinks, cluster, topic_id, months: Mutex::default() }
     }
 
     /// Settings of decoding and deriving.
@@ -235,7 +238,7 @@ impl Store {
         object::save(&mut tx, changed.iter().filter_map(|key| states.get(key))).await?;
         derived.write(&mut tx, pace).await?;
         let facts: Vec<&Fact> = projected.iter().flat_map(|decoded| &decoded.facts).collect();
-        let published = fact::write(&mut tx, &facts, &derived.rows.held, pace).await?;
+        let published = fact::write(&mut tx, &facts, &derived.rows.held, &self.sinks, pace).await?;
 
         pace.before(Step::SetVerdicts).await;
         event::set_verdicts(&mut tx, &work).await?;

@@ -4,6 +4,7 @@
 
 mod archive;
 mod attack;
+mod consumer;
 mod flow;
 mod http;
 mod interleaving;
@@ -15,6 +16,7 @@ mod raw;
 mod reconciler;
 mod registers;
 mod signatures;
+mod sinks;
 
 use harness::stack::Stack;
 use harness::system::System;
