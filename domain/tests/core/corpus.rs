@@ -165,9 +165,9 @@ fn what_each_real_event_comes_to() {
     if events.is_empty() {
         return;
     }
-    let lines: String =
-        events.iter().map(|(name, body)| format!("{name}: {}\n", outcome(body))).collect();
-    insta::assert_snapshot!(lines);
+    let lines: Vec<String> =
+        events.iter().map(|(name, body)| format!("{name}: {}", outcome(body))).collect();
+    insta::assert_snapshot!(lines.join("\n"));
 }
 
 /// Every event type that Stripe lists, or that a real payload had, has a decision.

@@ -9,3 +9,4 @@ mod document;
 mod lifecycle;
 mod released;
 mod schema;
+mod truth;
