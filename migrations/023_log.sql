@@ -57,6 +57,7 @@ create table pay.stripe_object (
   tied boolean not null default false,
   snapshot jsonb,
   links text[] not null default '{}',
+  depends_on text,
   authorized_at timestamptz,
   captured_at timestamptz,
   failed_at timestamptz,
@@ -64,6 +65,8 @@ create table pay.stripe_object (
   primary key (object_id, account),
   constraint stripe_object_seen_check check ((kind is null) = (snapshot is null))
 );
+
+create index stripe_object_depends_on on pay.stripe_object (depends_on) where depends_on is not null;
 
 create table pay.fact (
   fact_id text primary key,
@@ -121,26 +124,47 @@ create table pay.quarantine (
 );
 create index quarantine_event on pay.quarantine (event_id);
 
--- Accounts whose provider became known or changed: what hangs on them is derived again.
+-- Inputs that became known or changed: what hangs on them is derived again.
 create table pay.rederive (
-  account text primary key,
-  queued_at timestamptz not null default now()
+  kind text not null check (kind in ('account','quote','order')),
+  id text not null,
+  queued_at timestamptz not null default clock_timestamp(),
+  primary key (kind, id)
 );
 
-create function pay.queue_rederive() returns trigger language plpgsql as $$
+create function pay.queue_rederive(kind text, ids text[]) returns void language sql as $$
+  insert into pay.rederive (kind, id)
+  select distinct queue_rederive.kind, id from unnest(ids) as id where id is not null
+  order by id
+  on conflict on constraint rederive_pkey do update set queued_at = clock_timestamp();
+$$;
+
+create function pay.queue_provider() returns trigger language plpgsql as $$
 begin
-  insert into pay.rederive (account)
-  select distinct a from unnest(array[
+  perform pay.queue_rederive('account', array[
     case when tg_op <> 'INSERT' then old.stripe_acct end,
-    case when tg_op <> 'DELETE' then new.stripe_acct end]) as a
-  where a is not null
-  on conflict (account) do update set queued_at = now();
+    case when tg_op <> 'DELETE' then new.stripe_acct end]);
   return null;
 end $$;
 
 create trigger provider_connect_rederive
   after insert or delete or update of user_id, stripe_acct on acc.provider_connect
-  for each row execute function pay.queue_rederive();
+  for each row execute function pay.queue_provider();
+
+create function pay.queue_quote() returns trigger language plpgsql as $$
+begin
+  perform pay.queue_rederive('order', array[
+    case when tg_op <> 'INSERT' then old.order_id end,
+    case when tg_op <> 'DELETE' then new.order_id end]);
+  perform pay.queue_rederive('quote', array[
+    case when tg_op <> 'INSERT' then old.quote_id end,
+    case when tg_op <> 'DELETE' then new.quote_id end]);
+  return null;
+end $$;
+
+create trigger quote_rederive
+  after insert or update or delete on pay.quote
+  for each row execute function pay.queue_quote();
 
 comment on table pay.event is 'Every event once, by id, account and content; partitioned by Stripe''s time so that old months can be dropped and deduplication stays exact.';
 comment on column pay.event.event_id is 'Stripe''s evt_…, or fetch_… for a fetched object.';
@@ -175,6 +199,7 @@ comment on column pay.stripe_object.deleted is 'True when the newest record says
 comment on column pay.stripe_object.tied is 'Two records of one second disagree about a passing status: Stripe must be asked.';
 comment on column pay.stripe_object.snapshot is 'The object as Stripe sent it.';
 comment on column pay.stripe_object.links is 'Ids of the same aggregate that this one names or that name it. Only grows.';
+comment on column pay.stripe_object.depends_on is 'Connected account, acct_…, whose provider its rows or its ledger name.';
 comment on column pay.stripe_object.authorized_at is 'Stripe''s time of the earliest record that shows it authorised.';
 comment on column pay.stripe_object.captured_at is 'Stripe''s time of the earliest record that shows it captured.';
 comment on column pay.stripe_object.failed_at is 'Stripe''s time of the earliest record that shows it failed or canceled.';
@@ -228,6 +253,7 @@ comment on column pay.quarantine.headers is 'Record headers as [name, base64 of 
 comment on column pay.quarantine.body is 'Record value, byte for byte.';
 comment on column pay.quarantine.quarantined_at is 'When it was put here.';
 
-comment on table pay.rederive is 'Accounts whose provider changed; the projector derives their payouts again and empties this.';
-comment on column pay.rederive.account is 'acct_….';
+comment on table pay.rederive is 'Accounts whose provider changed, quotes and orders whose quotes changed; the projector derives again what hangs on them and empties this.';
+comment on column pay.rederive.kind is 'account, quote or order.';
+comment on column pay.rederive.id is 'acct_…, the quote or the order.';
 comment on column pay.rederive.queued_at is 'When it was queued.';

@@ -3,11 +3,14 @@
 //! Decoding is lenient where Stripe's versions differ and strict where money would suffer. What
 //! cannot be read is rejected with a reason; the record itself is kept by whoever called.
 
+use crate::catalog::{self, Handling};
 use crate::fact::Fact;
 use crate::id;
 use crate::json::{self, Doc, Malformed, Problem};
-use crate::object::{Context, Kind, ObjectKey, Reading, Shows, authorization, dispute};
-use crate::order::{Newest, OrderingKey, Provenance, Standing};
+use crate::object::{
+    Context, Kind, ObjectKey, Reading, Shows, application_fee, authorization, dispute, invoice,
+};
+use crate::order::{Newest, OrderingKey, Provenance};
 use crate::record::{RawRecord, header};
 use crate::settings::Settings;
 use crate::state::{Milestones, ObjectState, Snapshot};
@@ -91,8 +94,6 @@ pub struct Decoded {
     pub disposition: Disposition,
     /// What it says of each object, the ones only named included.
     pub objects: Vec<ObjectState>,
-    /// Rows outside the aggregates whose content its rows depend on.
-    pub context: Vec<ObjectKey>,
     /// What it proves.
     pub facts: Vec<Fact>,
 }
@@ -211,7 +212,7 @@ pub fn decode(record: &RawRecord, settings: &Settings) -> Result<Decoded, Reject
         return Err(Rejected::new(Reason::NotJson, "value: not an object"));
     }
     json::normalize_numbers(&mut body);
-    let envelope = Envelope::read(record, source, &body)?;
+    let envelope = Envelope::read(record, source, &body, settings)?;
     let understood = if json::holds_nul(&body) {
         Err(Rejected::new(Reason::NulCharacter, "value: holds U+0000"))
     } else {
@@ -230,7 +231,12 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    fn read(record: &RawRecord, source: Source, body: &'a Value) -> Result<Self, Malformed> {
+    fn read(
+        record: &RawRecord,
+        source: Source,
+        body: &'a Value,
+        settings: &Settings,
+    ) -> Result<Self, Malformed> {
         let doc = Doc(body);
         let text = |name| record.header(name).filter(|text| json::is_id(text)).map(str::to_owned);
         let is_fetch = source == Source::Fetch;
@@ -253,6 +259,11 @@ impl<'a> Envelope<'a> {
         // Connect events carried `user_id` before 2017-05-25.
         let connected_account =
             if is_fetch { None } else { doc.id_of("account").or_else(|| doc.id_of("user_id")) };
+        // Whatever was asked for says nothing of the account: who asked wrote it beside the answer.
+        let asked_for = text(header::ACCOUNT).filter(|_| source != Source::Webhook);
+        let connected = connected_account
+            .or(asked_for.as_deref())
+            .is_some_and(|account| !settings.platforms.contains(account));
         let data = if is_fetch { None } else { doc.child("data") };
         let object = if is_fetch { Some(body) } else { data.and_then(|data| data.get("object")) };
         let object = object.filter(|object| object.is_object());
@@ -260,10 +271,13 @@ impl<'a> Envelope<'a> {
         let livemode = livemode
             .or_else(|| object?.get("livemode")?.as_bool())
             .or_else(|| record.header(header::LIVEMODE)?.parse().ok());
-        let object_id = object.and_then(|object| Doc(object).text("id"));
+        // A thin event has no object but says which one it is about.
+        let object_id = object
+            .and_then(|object| Doc(object).text("id"))
+            .or_else(|| doc.child("related_object")?.text("id"));
         let object_id = object_id.filter(|id| json::is_name(id)).map(str::to_owned);
         Ok(Self {
-            connected: connected_account.is_some(),
+            connected,
             event: Event {
                 id,
                 account: connected_account
@@ -312,7 +326,6 @@ fn understand(envelope: &Envelope<'_>, settings: &Settings) -> Result<Decoded, M
         event: event.clone(),
         disposition: Disposition::Unhandled,
         objects: Vec::new(),
-        context: Vec::new(),
         facts: Vec::new(),
     };
     if envelope.says_livemode && event.livemode != settings.livemode {
@@ -327,11 +340,14 @@ fn understand(envelope: &Envelope<'_>, settings: &Settings) -> Result<Decoded, M
             Err(json::malformed("data.object", Problem::Missing))
         };
     };
+    if catalog::handling(&event.kind) == Some(Handling::RecordedOnly) {
+        return Ok(decoded);
+    }
     let mut observer = Observer { event, connected: envelope.connected, settings, decoded };
     let modelled = observer.observe(object)?;
     let authorization = authorization::of_event(&event.kind, &event.account);
-    if let Some(authorization) = &authorization {
-        observer.observe(authorization)?;
+    for beside in authorization.iter().chain(&application_fee::share_of(object)) {
+        observer.observe(beside)?;
     }
     let mut decoded = observer.decoded;
     if modelled || authorization.is_some() {
@@ -359,7 +375,9 @@ impl Observer<'_> {
         if !json::is_name(name) {
             return Err(json::malformed("data.object.object", Problem::BadId));
         }
-        let Some(kind) = Kind::find(name) else {
+        // An invoice without an id is a preview of the next one.
+        let is_preview = name == invoice::NAME && doc.get("id").is_none();
+        let Some(kind) = Kind::find(name).filter(|_| !is_preview) else {
             if doc.get("id").is_some() {
                 let id = doc.need_text("id")?;
                 if !json::is_name(id) {
@@ -375,6 +393,7 @@ impl Observer<'_> {
             connected: self.connected,
             event_id: &self.event.id,
             keys: &self.settings.keys,
+            platforms: &self.settings.platforms,
         };
         let identified = match name {
             "dispute" => dispute::with_id(object),
@@ -385,10 +404,10 @@ impl Observer<'_> {
         let id = doc.need_id()?;
         let key = match name {
             "account" => ObjectKey::of_account(id),
+            application_fee::SHARE => application_fee::share_key(doc)?,
             _ => ObjectKey::new(&self.event.account, id),
         };
         self.link(&key, &reading);
-        self.decoded.context.extend(reading.context.iter().cloned());
         for proof in &reading.proofs {
             self.decoded.facts.push(Fact {
                 fact_id: id::fact_id(proof.kind.as_str(), &key.account, &proof.subject),
@@ -429,16 +448,18 @@ impl Observer<'_> {
     fn record(&mut self, key: ObjectKey, kind: &str, object: &Value, reading: &Reading) {
         let event = self.event;
         let deleted = Doc(object).flag("deleted") || event.kind.ends_with(".deleted");
-        let standing = Standing {
+        let mut standing = reading.standing.clone();
+        if deleted && Kind::find(kind).is_some() {
             // Nothing comes after a deletion.
-            final_rank: if deleted { u8::MAX } else { reading.standing.final_rank },
-            ..reading.standing.clone()
-        };
+            standing.final_rank = u8::MAX;
+        } else if deleted {
+            // Unless people choose the ids, as of coupons and plans, and choose one again.
+            standing.status_rank = u8::MAX;
+        }
         let from = Provenance {
             created: event.created,
             is_event: event.source != Source::Fetch,
             event_id: event.id.clone(),
-            api_version: event.api_version.clone().unwrap_or_default(),
         };
         let Shows { authorized, captured, failed } = reading.shows;
         let at = |shown: bool| shown.then_some(event.created);

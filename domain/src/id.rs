@@ -22,6 +22,11 @@ pub fn payout_id(account: &str, stripe_id: &str) -> String {
     derive("pot", &[account, stripe_id])
 }
 
+/// Id of an invoice's row.
+pub fn invoice_id(account: &str, stripe_id: &str) -> String {
+    derive("inv", &[account, stripe_id])
+}
+
 /// Id of a fact: the same for every record that proves it.
 pub fn fact_id(kind: &str, account: &str, subject: &str) -> String {
     derive("fct", &[kind, account, subject])

@@ -45,8 +45,8 @@ impl fmt::Display for Problem {
 /// Longest id that is taken for one. Stripe promises ids of at most 255 characters.
 pub const MAX_ID_LEN: usize = 255;
 
-/// Longest metadata value that is taken for one of our keys, characters: Stripe's own limit. An
-/// index of PostgreSQL could not take much more.
+/// Longest text that is taken for one of our keys, characters: Stripe's own limit of a metadata
+/// value. An index of PostgreSQL could not take much more.
 const MAX_METADATA_LEN: usize = 500;
 
 /// Whether this text can name something: short, and nothing that PostgreSQL cannot keep. Merchants
@@ -136,7 +136,12 @@ impl<'a> Doc<'a> {
     /// A value of the object's metadata, if its length is one that Stripe allows. Stripe sends `[]`
     /// for empty metadata in some versions.
     pub fn metadata(self, key: &str) -> Option<&'a str> {
-        let value = self.child("metadata")?.text(key)?;
+        self.child("metadata")?.label(key)
+    }
+
+    /// A text that people chose, if it is not empty and no longer than metadata may be.
+    pub fn label(self, field: &str) -> Option<&'a str> {
+        let value = self.text(field)?;
         (1..=MAX_METADATA_LEN).contains(&value.chars().count()).then_some(value)
     }
 

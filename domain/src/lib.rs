@@ -6,17 +6,21 @@
 
 pub mod aggregate;
 pub mod archive;
+pub mod catalog;
 pub mod derive;
 pub mod event;
 pub mod fact;
 pub mod id;
 pub mod json;
+pub mod ledger;
 pub mod object;
 pub mod order;
 pub mod peek;
+pub mod quote;
 pub mod record;
 pub mod row;
 pub mod set_hash;
 pub mod settings;
+pub mod settlement;
 pub mod signature;
 pub mod state;

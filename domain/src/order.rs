@@ -28,8 +28,6 @@ pub struct Provenance {
     pub is_event: bool,
     /// Event id, or `fetch_` and a hash.
     pub event_id: String,
-    /// API version that shaped the payload; empty when unknown.
-    pub api_version: String,
 }
 
 /// A record's place in the total order of records about one object. Compares as bytes.
@@ -42,9 +40,8 @@ const MOMENT_LEN: usize = 1 + 8 + 2 * 8;
 impl OrderingKey {
     /// The key of a record with this standing, provenance and content.
     pub fn new(standing: &Standing, from: &Provenance, data_hash: &[u8; 32]) -> Self {
-        let mut key = Vec::with_capacity(
-            MOMENT_LEN + 2 + from.event_id.len() + from.api_version.len() + 2 + data_hash.len(),
-        );
+        let mut key =
+            Vec::with_capacity(MOMENT_LEN + 2 + from.event_id.len() + 1 + data_hash.len());
         key.push(standing.final_rank);
         key.extend(sortable(from.created));
         for counter in standing.counters {
@@ -52,10 +49,8 @@ impl OrderingKey {
         }
         key.push(standing.status_rank);
         key.push(u8::from(from.is_event));
-        // Ids and versions hold no zero byte, so one ends them and shorter texts sort first.
+        // Ids hold no zero byte, so one ends them and shorter ones sort first.
         key.extend_from_slice(from.event_id.as_bytes());
-        key.push(0);
-        key.extend_from_slice(from.api_version.as_bytes());
         key.push(0);
         key.extend_from_slice(data_hash);
         Self(key)
@@ -140,12 +135,7 @@ mod tests {
                     status_rank,
                     status: status.clone(),
                 };
-                let from = Provenance {
-                    created,
-                    is_event,
-                    event_id: format!("evt_{event}"),
-                    api_version: String::new(),
-                };
+                let from = Provenance { created, is_event, event_id: format!("evt_{event}") };
                 let key = OrderingKey::new(&standing, &from, &[event; 32]);
                 Newest { key, status, tied: false, value: event }
             },
@@ -174,12 +164,7 @@ mod tests {
             status_rank: u8::from(status == "under_review"),
             status: status.into(),
         };
-        let from = Provenance {
-            created,
-            is_event: true,
-            event_id: "evt_1".into(),
-            api_version: String::new(),
-        };
+        let from = Provenance { created, is_event: true, event_id: "evt_1".into() };
         let key = OrderingKey::new(&standing, &from, &[0; 32]);
         Newest { key, status: status.into(), tied: false, value: status.to_owned() }
     }

@@ -1,5 +1,7 @@
 //! What the core is told about its surroundings.
 
+use std::collections::BTreeSet;
+
 /// Names of our keys in Stripe's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetadataKeys {
@@ -24,11 +26,25 @@ impl Default for MetadataKeys {
     }
 }
 
+/// Whose money it is that comes in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// A marketplace: payments have quotes, and most of the money is for providers.
+    #[default]
+    Marketplace,
+    /// A merchant without quotes and providers: what comes in is revenue.
+    Merchant,
+}
+
 /// Settings of decoding and deriving.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Which kind of events is projected; the other kind is recorded only.
     pub livemode: bool,
+    /// Whose money it is that comes in.
+    pub profile: Profile,
+    /// The platform's own Stripe accounts: objects of others belong to connected accounts.
+    pub platforms: BTreeSet<String>,
     /// Names of our keys in Stripe's metadata.
     pub keys: MetadataKeys,
     /// Largest record value that is decoded, bytes; a larger one is quarantined.
@@ -41,6 +57,12 @@ impl Settings {
 
     /// The defaults, for live or for test events.
     pub fn new(livemode: bool) -> Self {
-        Self { livemode, keys: MetadataKeys::default(), max_value_bytes: Self::MAX_VALUE_BYTES }
+        Self {
+            livemode,
+            profile: Profile::default(),
+            platforms: BTreeSet::new(),
+            keys: MetadataKeys::default(),
+            max_value_bytes: Self::MAX_VALUE_BYTES,
+        }
     }
 }

@@ -28,6 +28,13 @@ pub struct Snapshot {
     pub deleted: bool,
 }
 
+impl Snapshot {
+    /// Whether Stripe was asked for it, rather than sending it.
+    pub fn is_fetched(&self) -> bool {
+        self.event_id.starts_with("fetch_")
+    }
+}
+
 /// Times of the earliest records that show something, Unix seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Milestones {

@@ -7,3 +7,4 @@ mod options;
 pub mod topic;
 
 pub use options::Options;
+pub use topic::Quiet;

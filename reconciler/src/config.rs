@@ -18,7 +18,8 @@ use domain::settings::{MetadataKeys, Settings};
 
 use crate::breaker::Limits;
 use crate::feed::{BatchLimit, FeedLimits};
-use crate::firehose;
+use crate::publish::CALL_TIMEOUT;
+use crate::sink::Sink;
 
 /// The settings of `reconciler run`.
 #[derive(Debug, Clone, Args)]
@@ -51,6 +52,8 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) archive: Archive,
     #[command(flatten)]
+    pub(crate) sinks: Sinks,
+    #[command(flatten)]
     pub(crate) publish: Publish,
 }
 
@@ -61,7 +64,7 @@ pub(crate) enum Role {
     Project,
     /// Writes every record to S3
     Archive,
-    /// Sends domain events to Firehose
+    /// Sends domain events to their sinks
     Publish,
 }
 
@@ -83,6 +86,15 @@ pub(crate) enum Livemode {
     Live,
     /// Stripe's test mode
     Test,
+}
+
+/// Whose money comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// A marketplace: payments have quotes, most of the money is for providers
+    Marketplace,
+    /// A merchant without quotes and providers: what comes in is revenue
+    Merchant,
 }
 
 /// How roles read the topic.
@@ -157,6 +169,12 @@ pub(crate) struct Project {
     /// A larger record is quarantined
     #[arg(long, env, default_value = "4MiB", value_parser = units::bytes)]
     pub(crate) project_max_record_bytes: usize,
+    /// Whose money comes in: `marketplace` (quotes and providers) or `merchant` (revenue)
+    #[arg(long, env, default_value = "marketplace")]
+    pub(crate) project_profile: Profile,
+    /// The platform's own Stripe accounts, as for ingest: `acct_…` or `NAME:acct_…`, comma separated
+    #[arg(long, env, default_value = "")]
+    pub(crate) stripe_accounts: String,
     /// Metadata key of our quote
     #[arg(long, env, default_value = "quote_id")]
     pub(crate) metadata_quote_id: String,
@@ -172,6 +190,23 @@ pub(crate) struct Project {
 }
 
 impl Project {
+    /// The accounts of [`stripe_accounts`](Self::stripe_accounts), whatever endpoint they are of.
+    fn platforms(&self) -> Result<BTreeSet<String>, ConfigError> {
+        let entries = self.stripe_accounts.split([',', '\n']).map(str::trim);
+        entries
+            .filter(|entry| !entry.is_empty())
+            .map(|entry| {
+                let account = entry.rsplit(':').next().unwrap_or(entry).trim();
+                if account.starts_with("acct_") {
+                    Ok(account.to_owned())
+                } else {
+                    let problem = format!("`{account}` is not acct_…");
+                    Err(ConfigError::new("STRIPE_ACCOUNTS", problem))
+                }
+            })
+            .collect()
+    }
+
     pub(crate) fn batch(&self) -> BatchLimit {
         BatchLimit {
             records: self.project_batch_records.max(1),
@@ -181,9 +216,14 @@ impl Project {
     }
 
     /// What the core is told about its surroundings.
-    pub(crate) fn settings(&self, livemode: Livemode) -> Settings {
-        Settings {
+    pub(crate) fn settings(&self, livemode: Livemode) -> Result<Settings, ConfigError> {
+        Ok(Settings {
             livemode: livemode == Livemode::Live,
+            profile: match self.project_profile {
+                Profile::Marketplace => domain::settings::Profile::Marketplace,
+                Profile::Merchant => domain::settings::Profile::Merchant,
+            },
+            platforms: self.platforms()?,
             keys: MetadataKeys {
                 quote_id: self.metadata_quote_id.clone(),
                 order_id: self.metadata_order_id.clone(),
@@ -191,7 +231,7 @@ impl Project {
                 created_by: self.metadata_created_by.clone(),
             },
             max_value_bytes: self.project_max_record_bytes,
-        }
+        })
     }
 }
 
@@ -270,14 +310,33 @@ pub(crate) struct Archive {
     pub(crate) archive_drain_timeout: Duration,
 }
 
-/// Where domain events go.
+/// Where domain events go. Whoever proves facts queues their events for each of these.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Domain events")]
+pub(crate) struct Sinks {
+    /// Where domain events go, comma separated; the same for the roles project and publish
+    #[arg(long, env, value_enum, value_delimiter = ',', default_value = "firehose")]
+    pub(crate) domain_sinks: Vec<Sink>,
+}
+
+impl Sinks {
+    /// The chosen sinks, each once.
+    pub(crate) fn chosen(&self) -> BTreeSet<Sink> {
+        self.domain_sinks.iter().copied().collect()
+    }
+}
+
+/// How domain events are sent.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Publish")]
 pub(crate) struct Publish {
-    /// Delivery stream of the domain events; required for the role publish
+    /// Delivery stream of the domain events; required for the sink firehose
     #[arg(long, env)]
     pub(crate) firehose_stream: Option<String>,
-    /// How long a publisher holds what it sends; must be longer than a call to Firehose may take
+    /// Topic of the domain events, for the sink kafka
+    #[arg(long, env, default_value = "stripe.domain.v1")]
+    pub(crate) domain_topic: String,
+    /// How long a publisher holds what it sends; must be longer than a call to a sink may take
     #[arg(long, env, default_value = "60s", value_parser = units::duration)]
     pub(crate) publish_lease: Duration,
     /// How often an empty queue is looked at
@@ -287,7 +346,7 @@ pub(crate) struct Publish {
 
 impl Run {
     /// What the core is told about its surroundings.
-    pub(crate) fn projection(&self) -> Settings {
+    pub(crate) fn projection(&self) -> Result<Settings, ConfigError> {
         self.project.settings(self.livemode)
     }
 
@@ -305,15 +364,31 @@ impl Run {
         self.kafka.client_config()?;
         self.database.url()?;
         self.breaker.check()?;
+        self.projection()?;
         let blank = |value: &Option<String>| value.as_deref().unwrap_or_default().trim().is_empty();
         if roles.contains(&Role::Archive) && blank(&self.archive.s3_bucket) {
             return Err(ConfigError::new("S3_BUCKET", "is not set; the role archive needs it"));
         }
-        if roles.contains(&Role::Publish) && blank(&self.publish.firehose_stream) {
+        let sinks = self.sinks.chosen();
+        if sinks.is_empty() {
+            return Err(ConfigError::new("DOMAIN_SINKS", "names no sink"));
+        }
+        let publishes = |sink| roles.contains(&Role::Publish) && sinks.contains(&sink);
+        if publishes(Sink::Firehose) && blank(&self.publish.firehose_stream) {
             return Err(ConfigError::new(
                 "FIREHOSE_STREAM",
-                "is not set; the role publish needs it",
+                "is not set; the role publish needs it for the sink firehose",
             ));
+        }
+        if publishes(Sink::Kafka) {
+            let topic = self.publish.domain_topic.trim();
+            if topic.is_empty() {
+                return Err(ConfigError::new("DOMAIN_TOPIC", "is empty"));
+            }
+            if topic == self.kafka.kafka_topic.trim() {
+                let problem = "is the raw topic (KAFKA_TOPIC); domain events need one of their own";
+                return Err(ConfigError::new("DOMAIN_TOPIC", problem));
+            }
         }
         if self.feed.kafka_group_prefix.trim().is_empty() {
             return Err(ConfigError::new("KAFKA_GROUP_PREFIX", "is empty"));
@@ -342,7 +417,7 @@ impl Run {
         if !(second..=hour).contains(&self.feed.kafka_session_timeout) {
             return Err(ConfigError::new("KAFKA_SESSION_TIMEOUT", "must be from 1s to 1h"));
         }
-        if !(2 * firehose::CALL_TIMEOUT..=hour).contains(&self.publish.publish_lease) {
+        if !(2 * CALL_TIMEOUT..=hour).contains(&self.publish.publish_lease) {
             return Err(ConfigError::new("PUBLISH_LEASE", "must be from 30s to 1h"));
         }
         if self.publish.publish_poll.is_zero() || archive.archive_segment_age.is_zero() {
@@ -396,6 +471,22 @@ mod tests {
         assert!(without("--roles=publish").starts_with("FIREHOSE_STREAM: is not set"));
         run(&["--roles=project"]).check().unwrap();
         run(&["--s3-bucket=b", "--firehose-stream=s"]).check().unwrap();
+    }
+
+    #[test]
+    fn each_sink_asks_for_what_it_needs() {
+        let publish = |arguments: &[&str]| {
+            let mut run = run(&[&["--roles=publish"], arguments].concat());
+            run.publish.firehose_stream = None;
+            run.check().map_err(|error| error.to_string())
+        };
+        let stream = "FIREHOSE_STREAM: is not set";
+        assert!(publish(&["--domain-sinks=kafka,firehose"]).unwrap_err().starts_with(stream));
+        assert_eq!(publish(&["--domain-sinks=kafka"]), Ok(()));
+        let raw = ["--domain-sinks=kafka", "--kafka-topic=t", "--domain-topic=t"];
+        assert!(publish(&raw).unwrap_err().starts_with("DOMAIN_TOPIC: is the raw topic"));
+        let empty = ["--domain-sinks=kafka", "--domain-topic="];
+        assert!(publish(&empty).unwrap_err().starts_with("DOMAIN_TOPIC: is empty"));
     }
 
     #[test]

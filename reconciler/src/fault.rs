@@ -27,7 +27,7 @@ pub enum Decision {
 
 impl Decision {
     /// Whether trying again can help without anybody changing anything.
-    pub(crate) fn is_transient(self) -> bool {
+    pub fn is_transient(self) -> bool {
         matches!(self, Self::Retry | Self::Reconnect)
     }
 
@@ -103,10 +103,10 @@ impl Fault {
         Self::new(of_kafka(&error), doing, error)
     }
 
-    /// The raw topic cannot be used, or cannot be asked.
+    /// A topic cannot be used, or cannot be asked.
     pub(crate) fn topic(error: TopicError) -> Self {
         let decision = if error.is_transient() { Decision::Retry } else { Decision::Halt };
-        Self::new(decision, "describing the raw topic", error)
+        Self::new(decision, "describing a topic", error)
     }
 }
 

@@ -37,7 +37,8 @@ const PARTS: [(&str, &[&str]); 5] = [
           stripe_pi, stripe_ch, method, stripe_method, status, stripe_status,
           extract(epoch from authorized_at)::bigint, extract(epoch from captured_at)::bigint,
           amount_cents, captured_cents, refunded_cents, fee_cents, tax_cents, currency, meta,
-          extract(epoch from created_at)::bigint)
+          extract(epoch from created_at)::bigint, destination_account, is_direct, kept_cents,
+          application_fee_cents, is_misfit)
         from pay.txn",
             "
         select jsonb_build_array('refund', refund_id, txn_id, account, stripe_ref, amount_cents,
@@ -55,11 +56,29 @@ const PARTS: [(&str, &[&str]); 5] = [
           status, stripe_status, scheduled_on, extract(epoch from created_at)::bigint)
         from pay.payout",
             "
+        select jsonb_build_array('invoice', invoice_id, account, livemode, stripe_invoice, number,
+          customer, status, stripe_status, currency, amount_due_cents, amount_paid_cents,
+          amount_remaining_cents, total_cents, extract(epoch from due_at)::bigint,
+          extract(epoch from created_at)::bigint)
+        from pay.invoice",
+            "
+        select jsonb_build_array('invoice_payment', invoice_id, stripe_payment, txn_id,
+          amount_cents, status)
+        from pay.invoice_payment",
+            "
         select jsonb_build_array('provider', user_id, stripe_acct, status, requirements)
         from acc.provider_connect",
         ],
     ),
-    ("ledger", &[]),
+    (
+        "ledger",
+        &["
+        select jsonb_build_array('balance', e.account, e.subject_kind, e.subject_id, e.currency,
+          p.ledger_account, p.party, sum(p.amount_cents))
+        from pay.ledger_entry as e join pay.ledger_posting as p using (entry_id)
+        group by e.account, e.subject_kind, e.subject_id, e.currency, p.ledger_account, p.party
+        having sum(p.amount_cents) <> 0"],
+    ),
     (
         "facts",
         &["

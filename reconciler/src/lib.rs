@@ -1,4 +1,5 @@
-//! Follows the raw topic: keeps money state in Postgres, archives to S3, publishes to Firehose.
+//! Follows the raw topic: keeps money state in Postgres, archives to S3, publishes to Firehose
+//! and Kafka.
 //!
 //! The binary is a thin shell around [`run`]; what is public beside it is what the system tests
 //! drive without a process in between.
@@ -12,6 +13,7 @@ mod cli;
 mod commands;
 mod config;
 pub mod database;
+mod domain_topic;
 pub mod fault;
 mod feed;
 mod firehose;
@@ -23,6 +25,7 @@ mod position;
 mod project;
 mod publish;
 mod s3;
+pub mod sink;
 pub mod store;
 
 use anyhow::Context as _;

@@ -22,6 +22,7 @@ use crate::archive::{self, Destination};
 use crate::commands::migrate;
 use crate::config::{Role, Run};
 use crate::database;
+use crate::domain_topic::{DomainTopic, NEED_BYTES};
 use crate::fault::{Fault, persist};
 use crate::feed::{Feed, FeedOptions};
 use crate::firehose::DeliveryStream;
@@ -29,6 +30,7 @@ use crate::position::Positions;
 use crate::project;
 use crate::publish::{self, Outbox};
 use crate::s3::Bucket;
+use crate::sink::Sink;
 use crate::store::Store;
 
 /// Time for one question about the topic.
@@ -53,9 +55,16 @@ pub(crate) async fn run(settings: Run) -> anyhow::Result<Outcome> {
 
     let start = Start { url: settings.database.url()?, settings, shutdown, readiness };
     match start.shutdown.run_until_cancelled(start.foundations()).await {
-        Some(topic) => start.roles(&topic?).await,
+        Some(topics) => start.roles(&topics?).await,
         None => Ok(Outcome::Done),
     }
+}
+
+/// The topics that the roles stand on.
+struct Topics {
+    raw: Topic,
+    /// Where this process sends domain events, if Kafka is a sink of its.
+    domain: Option<Topic>,
 }
 
 struct Start {
@@ -67,32 +76,49 @@ struct Start {
 
 impl Start {
     /// Waits for Postgres and Kafka, and checks that they are what the roles need.
-    async fn foundations(&self) -> anyhow::Result<Topic> {
+    async fn foundations(&self) -> anyhow::Result<Topics> {
         let pool = self.pool("start")?;
         let schema = persist("start", || migrate::check(&pool)).await?;
         pool.close().await;
         if let Err(problem) = schema {
             bail!(problem);
         }
-        let describe = || async {
-            topic::describe(&self.settings.kafka, TOPIC_TIMEOUT).await.map_err(Fault::topic)
+        let raw = self.topic(&self.settings.kafka, 0).await?;
+        let settings = &self.settings;
+        let to_kafka = settings.roles().contains(&Role::Publish)
+            && settings.sinks.chosen().contains(&Sink::Kafka);
+        let domain = if to_kafka {
+            let mut kafka = settings.kafka.clone();
+            settings.publish.domain_topic.trim().clone_into(&mut kafka.kafka_topic);
+            Some(self.topic(&kafka, NEED_BYTES as u64).await?)
+        } else {
+            None
         };
+        Ok(Topics { raw, domain })
+    }
+
+    /// Describes a topic and checks that it can hold records of `need_bytes` and keep them.
+    async fn topic(&self, kafka: &kafka::Options, need_bytes: u64) -> anyhow::Result<Topic> {
+        let describe =
+            || async { topic::describe(kafka, TOPIC_TIMEOUT).await.map_err(Fault::topic) };
         let topic = persist("start", describe).await?;
-        for warning in topic::check(&topic, 0).context("checking the raw topic")? {
+        for warning in topic::check(&topic, need_bytes).context("checking a topic")? {
             tracing::warn!(topic = topic.name, "{warning}");
-            metrics::gauge!("reconciler_topic_warning", "code" => warning.code()).set(1.0);
+            let (name, code) = (topic.name.clone(), warning.code());
+            metrics::gauge!("reconciler_topic_warning", "topic" => name, "code" => code).set(1.0);
         }
         Ok(topic)
     }
 
     /// Starts each role and waits until all have ended.
-    async fn roles(&self, topic: &Topic) -> anyhow::Result<Outcome> {
+    async fn roles(&self, topics: &Topics) -> anyhow::Result<Outcome> {
+        let topic = &topics.raw;
         let mut roles = Roles::default();
         for role in self.settings.roles() {
             match role {
                 Role::Project => self.start_project(topic, &mut roles)?,
                 Role::Archive => self.start_archive(topic, &mut roles).await?,
-                Role::Publish => self.start_publish(&mut roles).await?,
+                Role::Publish => self.start_publish(topics, &mut roles).await?,
             }
         }
         self.readiness.release("starting");
@@ -102,7 +128,8 @@ impl Start {
 
     fn start_project(&self, topic: &Topic, roles: &mut Roles) -> anyhow::Result<()> {
         let positions = Positions::new(self.pool("positions")?, Role::Project.as_str(), topic);
-        let store = Store::new(self.pool("project")?, self.settings.projection(), topic);
+        let (settings, sinks) = (self.settings.projection()?, self.settings.sinks.chosen());
+        let store = Store::new(self.pool("project")?, settings, sinks, topic);
         let feed = self.feed(Role::Project, topic, positions)?;
         let (limit, breaker) = (self.settings.project.batch(), self.settings.breaker.limits());
         let (readiness, shutdown) = (self.readiness.clone(), self.shutdown.clone());
@@ -137,13 +164,29 @@ impl Start {
         Ok(())
     }
 
-    async fn start_publish(&self, roles: &mut Roles) -> anyhow::Result<()> {
+    /// A task for each sink, so that none waits for another.
+    async fn start_publish(&self, topics: &Topics, roles: &mut Roles) -> anyhow::Result<()> {
         let settings = &self.settings.publish;
-        let stream =
-            DeliveryStream::open(settings.firehose_stream.clone().unwrap_or_default()).await?;
-        let outbox = Outbox::new(self.pool("publish")?);
         let work = publish::Settings { lease: settings.publish_lease, poll: settings.publish_poll };
-        roles.start(Role::Publish, publish::run(outbox, stream, work, self.shutdown.clone()));
+        let sinks = self.settings.sinks.chosen();
+        publish::warn_of_others(self.pool("publish")?, &sinks).await;
+        for sink in sinks {
+            let (outbox, shutdown) = (Outbox::new(self.pool("publish")?, sink), &self.shutdown);
+            match (sink, &topics.domain) {
+                (Sink::Firehose, _) => {
+                    let name = settings.firehose_stream.clone().unwrap_or_default();
+                    let stream = DeliveryStream::open(name).await?;
+                    roles
+                        .start(Role::Publish, publish::run(outbox, stream, work, shutdown.clone()));
+                }
+                (Sink::Kafka, Some(topic)) => {
+                    let stream = DomainTopic::open(&self.settings.kafka, topic)?;
+                    roles
+                        .start(Role::Publish, publish::run(outbox, stream, work, shutdown.clone()));
+                }
+                (Sink::Kafka, None) => bail!("the domain topic was not described"),
+            }
+        }
         Ok(())
     }
 
@@ -196,7 +239,7 @@ impl Roles {
             match fault {
                 None => tracing::info!(role = role.as_str(), "ended"),
                 Some(fault) => {
-                    tracing::error!(role = role.as_str(), fault, "halted; the other roles go on");
+                    tracing::error!(role = role.as_str(), fault, "halted; the others go on");
                     readiness.hold(match role {
                         Role::Project => "role project has halted",
                         Role::Archive => "role archive has halted",

@@ -4,6 +4,8 @@
 
 pub mod comparison;
 pub mod demo;
+pub mod domain_events;
+pub mod inputs;
 pub mod load;
 pub mod process;
 pub mod stack;

@@ -1,4 +1,4 @@
-//! The raw topic as Kafka has it.
+//! A topic as Kafka has it.
 
 use crate::stack::Stack;
 use anyhow::{Context as _, bail};

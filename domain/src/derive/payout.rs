@@ -1,6 +1,6 @@
 //! Transfers to connected accounts, and payouts.
 
-use super::{Providers, Unreadable, of_kind, unreadable};
+use super::{Providers, UNKNOWN, Unreadable, of_kind, unreadable};
 use crate::id;
 use crate::json::Doc;
 use crate::object::payout::Payout;
@@ -10,9 +10,6 @@ use crate::state::ObjectState;
 
 /// Provider of the platform's own payouts.
 const PLATFORM: &str = "platform";
-/// Provider of an account that nobody has named.
-const UNKNOWN: &str = "unknown";
-
 pub(super) fn derive(
     aggregate: &[&ObjectState],
     providers: &Providers,

@@ -3,6 +3,7 @@
 use super::{Context, Data, Kind, Reading, authorization};
 use crate::fact::FactType;
 use crate::json::{self, Doc, Malformed};
+use crate::order::Standing;
 use serde_json::{Map, Value, json};
 
 pub(super) const KIND: Kind = Kind { name: "account", read };
@@ -31,14 +32,25 @@ pub struct Account<'a> {
 impl<'a> Account<'a> {
     /// Reads a snapshot.
     pub fn read(doc: Doc<'a>) -> Result<Self, Malformed> {
+        Self::read_with(doc, None)
+    }
+
+    /// Reads a snapshot beside what a newer record says of the capability `transfers`.
+    pub fn read_with(doc: Doc<'a>, transfers: Option<&str>) -> Result<Self, Malformed> {
         // Before 2019-02-19 this was called verification.
         let requirements = doc.child("requirements").or_else(|| doc.child("verification"));
         let asks = |field| requirements.is_some_and(|doc| !doc.list(field).is_empty());
         let disabled = requirements.and_then(|doc| doc.text("disabled_reason"));
-        let transfers =
-            doc.child("capabilities").and_then(|doc| doc.text("transfers")) == Some("active");
+        let transfers = transfers
+            .or_else(|| doc.child("capabilities")?.text("transfers"))
+            .is_some_and(|status| status == "active");
 
-        let can_act = doc.flag("payouts_enabled") && (doc.flag("charges_enabled") || transfers);
+        // Before 2017-04-06 payouts were called transfers.
+        let pays_out = match doc.get("payouts_enabled") {
+            Some(_) => doc.flag("payouts_enabled"),
+            None => doc.flag("transfers_enabled"),
+        };
+        let can_act = pays_out && (doc.flag("charges_enabled") || transfers);
         let is_wrong = disabled.is_some() || asks("past_due");
         let is_rejected = disabled.is_some_and(|reason| reason.starts_with("rejected"));
         let status = if can_act && !is_wrong {
@@ -49,13 +61,16 @@ impl<'a> Account<'a> {
             // An account that is being set up has its open requirements; it is not yet restricted.
             "pending"
         };
-        let kept: Map<String, Value> = REQUIREMENTS
+        let mut kept: Map<String, Value> = REQUIREMENTS
             .iter()
             .filter_map(|field| {
                 let value = requirements?.get(field)?;
                 Some(((*field).to_owned(), value.clone()))
             })
             .collect();
+        if let Some(needed) = requirements.and_then(|doc| doc.get("fields_needed")) {
+            kept.entry("currently_due").or_insert_with(|| needed.clone());
+        }
         Ok(Self { id: doc.need_id()?, status, requirements: Value::Object(kept) })
     }
 }
@@ -63,7 +78,8 @@ impl<'a> Account<'a> {
 fn read(doc: Doc<'_>, context: &Context<'_>) -> Result<Reading, Malformed> {
     let account = Account::read(doc)?;
     // The platform speaks of itself too: that is no provider.
-    let is_platform = !context.connected && context.account == account.id;
+    let is_platform = context.platforms.contains(account.id)
+        || (!context.connected && context.account == account.id);
     let mut proofs = Vec::new();
     if !is_platform {
         let state = json!({"status": account.status, "requirements": account.requirements});
@@ -77,5 +93,19 @@ fn read(doc: Doc<'_>, context: &Context<'_>) -> Result<Reading, Malformed> {
                 .proves(FactType::ProviderUpdated, format!("{}:{hash}", account.id)),
         );
     }
-    Ok(Reading { links: vec![authorization::id_of(account.id)], proofs, ..Reading::default() })
+    Ok(Reading {
+        standing: Standing {
+            // Of one second, the worse counts until somebody has asked.
+            status_rank: match account.status {
+                "pending" => 0,
+                "active" => 1,
+                _ => 2,
+            },
+            status: account.status.to_owned(),
+            ..Standing::default()
+        },
+        links: vec![authorization::id_of(account.id)],
+        proofs,
+        ..Reading::default()
+    })
 }

@@ -1,6 +1,6 @@
 //! Charges: <https://docs.stripe.com/api/charges/object>.
 
-use super::{Context, Data, Kind, Reading, Shows, ids, nested};
+use super::{Context, Data, Kind, Reading, Shows, destination, ids, nested};
 use crate::fact::FactType;
 use crate::id;
 use crate::json::{Doc, Malformed, Problem, malformed};
@@ -43,6 +43,12 @@ pub struct Charge<'a> {
     pub released: bool,
     /// Whether it is the far side of a transfer, on the connected account.
     pub is_far_side: bool,
+    /// The connected account that gets the money of a destination charge.
+    pub destination: Option<&'a str>,
+    /// How much of it, minor units, where that was said; else all but the application fee.
+    pub transfer_amount: Option<i64>,
+    /// What the platform keeps, minor units, where that was said.
+    pub application_fee_amount: Option<i64>,
     /// Stripe's type of the payment method; a wallet stands for the card in it.
     pub method: Option<&'a str>,
     /// Stripe's time of creation, Unix seconds.
@@ -58,7 +64,11 @@ impl<'a> Charge<'a> {
         let captured = match status {
             Status::Succeeded => doc
                 .integer("amount_captured")
-                .unwrap_or(if says_captured { amount } else { 0 })
+                .unwrap_or(if says_captured {
+                    amount.saturating_sub(released_rest(doc))
+                } else {
+                    0
+                })
                 .max(0),
             Status::Pending | Status::Failed => 0,
         };
@@ -73,6 +83,11 @@ impl<'a> Charge<'a> {
             stripe_status,
             released: status == Status::Succeeded && captured == 0 && doc.flag("refunded"),
             is_far_side: doc.get("source_transfer").is_some(),
+            destination: destination(doc),
+            transfer_amount: doc
+                .child("transfer_data")
+                .and_then(|transfer| transfer.integer("amount")),
+            application_fee_amount: doc.integer("application_fee_amount"),
             method: method(doc),
             created: doc.time("created")?.unwrap_or(0),
         })
@@ -95,6 +110,17 @@ fn status(doc: Doc<'_>) -> Result<(Status, &str), Malformed> {
         None if doc.get("paid").is_some() => Ok((Status::Failed, "failed")),
         None => Err(malformed("status", Problem::Missing)),
     }
+}
+
+/// The rest of a partial capture, as old versions show it: refunds that moved no money.
+fn released_rest(doc: Doc<'_>) -> i64 {
+    doc.list("refunds")
+        .iter()
+        .map(Doc)
+        .filter(|refund| refund.get("balance_transaction").is_none())
+        .filter(|refund| refund.text("status") == Some("succeeded"))
+        .filter_map(|refund| refund.integer("amount"))
+        .fold(0_i64, |sum, amount| sum.saturating_add(amount.max(0)))
 }
 
 /// `card.wallet.type` for a wallet, else the payment method's type, else what older versions say.
@@ -153,6 +179,5 @@ fn read(doc: Doc<'_>, context: &Context<'_>) -> Result<Reading, Malformed> {
         nested,
         shows: Shows { authorized, captured, failed: charge.status == Status::Failed },
         proofs,
-        ..Reading::default()
     })
 }

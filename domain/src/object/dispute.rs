@@ -66,6 +66,8 @@ pub struct Dispute<'a> {
     pub stripe_status: &'a str,
     /// Stripe's reason.
     pub reason: Option<&'a str>,
+    /// What it moved on the balance.
+    pub movements: Vec<Movement<'a>>,
     /// When evidence is due, Unix seconds.
     pub due_by: Option<i64>,
     /// Stripe's time of creation, Unix seconds.
@@ -79,7 +81,8 @@ impl<'a> Dispute<'a> {
         let status = match stripe_status {
             "warning_needs_response" => Status::WarningNeedsResponse,
             "warning_under_review" => Status::WarningUnderReview,
-            "warning_closed" => Status::WarningClosed,
+            // Until 2023 an inquiry whose charge was refunded had a status of its own.
+            "warning_closed" | "charge_refunded" => Status::WarningClosed,
             "needs_response" => Status::NeedsResponse,
             "under_review" => Status::UnderReview,
             "prevented" => Status::Prevented,
@@ -87,6 +90,7 @@ impl<'a> Dispute<'a> {
             "won" => Status::Won,
             _ => return Err(malformed("status", Problem::UnknownStatus)),
         };
+        let currency = doc.need_currency()?;
         let due_by = match doc.child("evidence_details") {
             Some(details) => details.time("due_by")?,
             None => None,
@@ -96,14 +100,47 @@ impl<'a> Dispute<'a> {
             charge: doc.id_of("charge"),
             payment_intent: doc.id_of("payment_intent"),
             amount: doc.need_integer("amount")?,
-            currency: doc.need_currency()?,
             status,
             stripe_status,
             reason: doc.text("reason"),
+            movements: movements(doc, &currency),
+            currency,
             due_by: due_by.or(doc.time("evidence_due_by")?),
             created: doc.time("created")?.unwrap_or(0),
         })
     }
+}
+
+/// One of a dispute's balance transactions: the sign tells its direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Movement<'a> {
+    /// `txn_…`.
+    pub id: &'a str,
+    /// Withdrawn (negative) or reinstated, minor units.
+    pub amount: i64,
+    /// Stripe's fee for it, minor units.
+    pub fee: Option<i64>,
+    /// Of the balance, which need not be the dispute's; upper case.
+    pub currency: String,
+}
+
+/// The movements that are shown whole, each once.
+fn movements<'a>(doc: Doc<'a>, currency: &str) -> Vec<Movement<'a>> {
+    let mut movements: Vec<Movement<'a>> = Vec::new();
+    for movement in doc.list("balance_transactions").iter().map(Doc) {
+        let (Some(id), Some(amount)) = (movement.id_of("id"), movement.integer("amount")) else {
+            continue;
+        };
+        if movements.iter().all(|known| known.id != id) {
+            movements.push(Movement {
+                id,
+                amount,
+                fee: movement.integer("fee"),
+                currency: movement.text("currency").unwrap_or(currency).to_uppercase(),
+            });
+        }
+    }
+    movements
 }
 
 /// The dispute with an id. Until 2015 a dispute had none of its own and was its charge's only one.
@@ -150,26 +187,19 @@ fn read(doc: Doc<'_>, context: &Context<'_>) -> Result<Reading, Malformed> {
     }
     // The sign of the movement tells its direction; the event's name does not (the event of the
     // dispute's creation may already carry the withdrawal).
-    let movements = doc.list("balance_transactions");
-    for movement in movements.iter().map(Doc) {
-        let (Some(transaction), Some(amount)) = (movement.id_of("id"), movement.integer("amount"))
-        else {
-            continue;
-        };
-        let kind = match amount {
+    for movement in &dispute.movements {
+        let kind = match movement.amount {
             ..0 => FactType::DisputeFundsWithdrawn,
             0 => continue,
             1.. => FactType::DisputeFundsReinstated,
         };
-        // In the currency of the balance, which need not be the dispute's.
-        let currency = movement.text("currency").map(str::to_uppercase);
         proofs.push(
             data()
-                .with("currency", Some(currency.unwrap_or_else(|| dispute.currency.clone())))
-                .with("balance_transaction", Some(transaction))
-                .with("amount_cents", Some(amount))
-                .with("fee_cents", movement.integer("fee"))
-                .proves(kind, transaction),
+                .with("currency", Some(movement.currency.as_str()))
+                .with("balance_transaction", Some(movement.id))
+                .with("amount_cents", Some(movement.amount))
+                .with("fee_cents", movement.fee)
+                .proves(kind, movement.id),
         );
     }
 
@@ -179,7 +209,7 @@ fn read(doc: Doc<'_>, context: &Context<'_>) -> Result<Reading, Malformed> {
         standing: Standing {
             final_rank: 0,
             counters: [
-                i64::try_from(movements.len()).unwrap_or(i64::MAX),
+                i64::try_from(doc.list("balance_transactions").len()).unwrap_or(i64::MAX),
                 submissions.unwrap_or(0),
             ],
             status_rank: dispute.status as u8,

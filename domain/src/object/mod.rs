@@ -8,26 +8,41 @@ use crate::json::{Doc, Malformed};
 use crate::order::Standing;
 use crate::settings::MetadataKeys;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 pub mod account;
+pub mod application_fee;
 pub mod authorization;
+pub mod capability;
 pub mod charge;
+pub mod checkout_session;
 pub mod dispute;
+pub mod invoice;
 pub mod payment_intent;
 pub mod payout;
 pub mod refund;
+pub mod review;
 pub mod transfer;
 
 /// Every modelled kind.
-static KINDS: [Kind; 8] = [
+static KINDS: [Kind; 17] = [
     payment_intent::KIND,
     charge::KIND,
     refund::KIND,
     dispute::KIND,
+    checkout_session::KIND,
+    review::REVIEW_KIND,
+    review::WARNING_KIND,
+    application_fee::KIND,
+    application_fee::SHARE_KIND,
+    application_fee::REFUND_KIND,
     payout::KIND,
     transfer::KIND,
+    invoice::KIND,
+    invoice::PAYMENT_KIND,
     account::KIND,
     authorization::KIND,
+    capability::KIND,
 ];
 
 /// A modelled kind of object.
@@ -51,8 +66,13 @@ impl Kind {
 
     /// The status that a snapshot of this kind shows; empty where it has none.
     pub fn status(&self, doc: Doc<'_>) -> String {
-        let context =
-            Context { account: "", connected: false, event_id: "", keys: &MetadataKeys::default() };
+        let context = Context {
+            account: "",
+            connected: false,
+            event_id: "",
+            keys: &MetadataKeys::default(),
+            platforms: &BTreeSet::new(),
+        };
         self.read(doc, &context).map(|reading| reading.standing.status).unwrap_or_default()
     }
 
@@ -73,6 +93,8 @@ pub struct Context<'a> {
     pub event_id: &'a str,
     /// Names of our keys in Stripe's metadata.
     pub keys: &'a MetadataKeys,
+    /// The platform's own Stripe accounts.
+    pub platforms: &'a BTreeSet<String>,
 }
 
 /// Key of an object: Stripe ids are looked up within the account that owns them.
@@ -103,8 +125,6 @@ pub struct Reading {
     pub standing: Standing,
     /// Ids of the same aggregate that it names.
     pub links: Vec<String>,
-    /// Rows outside the aggregate whose content its own rows depend on.
-    pub context: Vec<ObjectKey>,
     /// Whole objects inside it, as older API versions and expansions nest them.
     pub nested: Vec<Value>,
     /// What it shows to have happened.
@@ -157,6 +177,14 @@ fn nested(doc: Doc<'_>, lists: &[&str], fields: &[&str]) -> Vec<Value> {
     let listed = lists.iter().flat_map(|field| doc.list(field));
     let expanded = fields.iter().filter_map(|field| doc.get(field));
     listed.chain(expanded).filter(|value| value.is_object()).cloned().collect()
+}
+
+/// The connected account that gets the money of a destination charge, in the name since 2018 or the
+/// one before. <https://docs.stripe.com/connect/destination-charges>
+fn destination(doc: Doc<'_>) -> Option<&str> {
+    let transfer = doc.child("transfer_data");
+    let named = transfer.and_then(|transfer| transfer.id_of("destination"));
+    named.or_else(|| doc.id_of("destination")).filter(|id| id.starts_with("acct_"))
 }
 
 /// The ids in these fields.

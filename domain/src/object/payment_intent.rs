@@ -1,6 +1,6 @@
 //! Payment intents: <https://docs.stripe.com/api/payment_intents/object>.
 
-use super::{Context, Data, Kind, Reading, Shows, ids, nested};
+use super::{Context, Data, Kind, Reading, Shows, destination, ids, nested};
 use crate::fact::FactType;
 use crate::id;
 use crate::json::{Doc, Malformed, Problem, malformed};
@@ -44,6 +44,8 @@ pub struct PaymentIntent<'a> {
     pub stripe_status: &'a str,
     /// The newest attempt, where this version says it.
     pub latest_charge: Option<&'a str>,
+    /// The connected account that gets the money of a destination charge.
+    pub destination: Option<&'a str>,
     /// Whether the last attempt failed.
     pub has_failed: bool,
     /// Stripe's time of creation, Unix seconds.
@@ -73,6 +75,7 @@ impl<'a> PaymentIntent<'a> {
             status,
             stripe_status,
             latest_charge: doc.id_of("latest_charge"),
+            destination: destination(doc),
             has_failed: doc.child("last_payment_error").is_some(),
             created: doc.time("created")?,
         })
@@ -156,6 +159,5 @@ fn read(doc: Doc<'_>, context: &Context<'_>) -> Result<Reading, Malformed> {
         nested,
         shows: Shows { authorized, captured, failed: false },
         proofs,
-        ..Reading::default()
     })
 }

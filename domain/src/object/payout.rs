@@ -1,6 +1,6 @@
 //! Payouts: <https://docs.stripe.com/api/payouts/object>.
 
-use super::{Context, Data, Kind, ObjectKey, Reading, Shows};
+use super::{Context, Data, Kind, Reading, Shows};
 use crate::fact::FactType;
 use crate::id;
 use crate::json::{Doc, Malformed};
@@ -74,10 +74,6 @@ fn read(doc: Doc<'_>, context: &Context<'_>) -> Result<Reading, Malformed> {
             status_rank,
             status: payout.stripe_status.to_owned(),
         },
-        context: (!context.account.is_empty())
-            .then(|| ObjectKey::of_account(context.account))
-            .into_iter()
-            .collect(),
         shows: Shows {
             failed: matches!(payout.stripe_status, "failed" | "canceled"),
             ..Shows::default()

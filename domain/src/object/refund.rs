@@ -135,6 +135,5 @@ fn read(doc: Doc<'_>, context: &Context<'_>) -> Result<Reading, Malformed> {
         nested: nested(doc, &[], &["charge", "payment_intent"]),
         shows: Shows { failed: refund.is_void(), ..Shows::default() },
         proofs,
-        ..Reading::default()
     })
 }

@@ -1,6 +1,6 @@
 //! Transfers to connected accounts: <https://docs.stripe.com/api/transfers/object>.
 
-use super::{Context, Data, Kind, ObjectKey, Reading};
+use super::{Context, Data, Kind, Reading};
 use crate::fact::FactType;
 use crate::id;
 use crate::json::{Doc, Malformed};
@@ -66,7 +66,6 @@ fn read(doc: Doc<'_>, context: &Context<'_>) -> Result<Reading, Malformed> {
     }
     Ok(Reading {
         standing: Standing { counters: [transfer.reversed, 0], ..Standing::default() },
-        context: vec![ObjectKey::of_account(transfer.destination)],
         proofs,
         ..Reading::default()
     })

@@ -2,14 +2,17 @@
 
 use bytes::Bytes;
 use domain::aggregate::{self, States};
-use domain::derive::{Providers, derive};
+use domain::derive::{Providers, derive, named_provider};
 use domain::event::{Decoded, Disposition, Rejected, decode};
 use domain::fact::Fact;
 use domain::object::ObjectKey;
+use domain::quote::{Quote, Quotes};
 use domain::record::{RawRecord, header};
 use domain::row::Rows;
 use domain::settings::Settings;
+use domain::settlement::settle;
 use domain::state::ObjectState;
+use lifecycles::Lifecycle;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// A record of the raw topic with this body, as ingest writes it.
@@ -25,6 +28,19 @@ pub(crate) fn record(body: impl Into<Bytes>) -> RawRecord {
     }
 }
 
+/// What the core needs of a quote.
+fn quote(quote: &lifecycles::Quote) -> Quote {
+    Quote {
+        quote_id: quote.quote_id.clone(),
+        order_id: quote.order_id.clone(),
+        provider_id: quote.provider_id.clone(),
+        currency: quote.currency.clone(),
+        platform_fee_cents: quote.platform_fee,
+        tax_cents: quote.tax,
+        total_cents: quote.total,
+    }
+}
+
 /// Everything known after some records.
 #[derive(Debug, Clone)]
 pub(crate) struct Book {
@@ -33,6 +49,7 @@ pub(crate) struct Book {
     states: States,
     facts: BTreeMap<String, Fact>,
     providers: Providers,
+    quotes: Quotes,
 }
 
 impl Book {
@@ -43,7 +60,20 @@ impl Book {
             states: States::new(),
             facts: BTreeMap::new(),
             providers: Providers::new(),
+            quotes: Quotes::default(),
         }
+    }
+
+    /// Gives it the inputs of these lifecycles, which somebody else writes.
+    pub(crate) fn know<'a>(&mut self, lives: impl IntoIterator<Item = &'a Lifecycle>) {
+        let mut quotes = Vec::new();
+        for life in lives {
+            let links =
+                life.providers.iter().map(|(user, account)| (account.clone(), user.clone()));
+            self.providers.extend(links);
+            quotes.extend(life.quotes.iter().map(quote));
+        }
+        self.quotes = quotes.into_iter().collect();
     }
 
     /// Takes in one record, and says what it was.
@@ -70,9 +100,25 @@ impl Book {
     /// All rows, each kind sorted by its id.
     pub(crate) fn rows(&self) -> Rows {
         let mut rows = Rows::default();
+        let mut providers: Providers = self
+            .states
+            .values()
+            .filter_map(|state| {
+                Some((state.key.id.clone(), named_provider(state, &self.settings)?))
+            })
+            .collect();
+        providers.extend(self.providers.clone());
         for component in aggregate::components(&self.states) {
-            rows.extend(derive(&component, &self.providers, &self.settings).unwrap());
+            rows.extend(derive(&component, &providers, &self.settings).unwrap());
         }
+        settle(&mut rows, &self.quotes, &[], &self.settings);
+        rows.targets.retain(|target| !target.balances.is_empty());
+        rows.targets.sort_by(|a, b| a.subject.cmp(&b.subject));
+        rows.invoices.sort_by(|a, b| a.invoice_id.cmp(&b.invoice_id));
+        rows.invoice_payments.sort_by(|a, b| {
+            (&a.invoice_id, &a.stripe_payment).cmp(&(&b.invoice_id, &b.stripe_payment))
+        });
+        rows.discrepancies.sort();
         rows.txns.sort_by(|a, b| a.txn_id.cmp(&b.txn_id));
         rows.refunds.sort_by(|a, b| a.refund_id.cmp(&b.refund_id));
         rows.disputes.sort_by(|a, b| a.dispute_id.cmp(&b.dispute_id));

@@ -80,9 +80,10 @@ const SECTIONS: [(&str, &str); 8] = [
         select jsonb_build_object('time', f.created, 'type', f.type, 'subject', f.subject,
           'fact_id', f.fact_id, 'event', f.event_id, 'data', f.data,
           'state', case when f.held then 'held' when o.fact_id is null then 'published'
-            else 'queued' end)
+            else 'queued for ' || o.sinks end)
         from pay.fact as f
-        left join (select distinct fact_id from pay.outbox) as o using (fact_id)
+        left join (select fact_id, string_agg(distinct sink, ', ') as sinks
+                   from pay.outbox group by 1) as o using (fact_id)
         where f.object_id = any($1)
         order by f.created, f.type, f.subject",
     ),

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::quote::UNQUOTED;
 use serde_json::{Map, Value};
 use sqlx::{PgConnection, Row as _};
+
+use super::column;
 
 /// Rows by table and id.
 pub(super) type Rows = BTreeMap<(String, String), Map<String, Value>>;
@@ -21,8 +24,33 @@ pub(crate) struct Change {
     pub(crate) columns: BTreeMap<String, [Value; 2]>,
 }
 
+/// Adds to these Stripe ids what changes with them: the payments of the same quotes, and what depends
+/// on the same accounts.
+pub(super) async fn spread(
+    connection: &mut PgConnection,
+    ids: &mut BTreeSet<String>,
+) -> sqlx::Result<()> {
+    let more: Vec<String> = sqlx::query_scalar(
+        "select coalesce(t.stripe_pi, t.stripe_ch) from pay.txn as t
+         join (select distinct quote_id from pay.txn
+           where (stripe_pi = any($1) or stripe_ch = any($1)) and quote_id <> $2) as q
+           using (quote_id)
+         union
+         select object_id from pay.stripe_object where depends_on = any($1)",
+    )
+    .bind(column(&*ids, String::as_str))
+    .bind(UNQUOTED)
+    .fetch_all(connection)
+    .await?;
+    ids.extend(more);
+    Ok(())
+}
+
 /// The rows about these Stripe ids, `updated_at` left out.
-pub(super) async fn rows(connection: &mut PgConnection, ids: &[String]) -> sqlx::Result<Rows> {
+pub(super) async fn rows(
+    connection: &mut PgConnection,
+    ids: &BTreeSet<String>,
+) -> sqlx::Result<Rows> {
     let rows = sqlx::query(
         "select 'pay.txn', txn_id, to_jsonb(t) - 'updated_at' from pay.txn as t
          where stripe_pi = any($1) or stripe_ch = any($1)
@@ -35,12 +63,14 @@ pub(super) async fn rows(connection: &mut PgConnection, ids: &[String]) -> sqlx:
          union all
          select 'pay.payout', payout_id, to_jsonb(t) - 'updated_at' from pay.payout as t
          where stripe_transfer = any($1) or stripe_payout = any($1)
-           or destination_account = any($1)
+         union all
+         select 'pay.invoice', invoice_id, to_jsonb(t) - 'updated_at' from pay.invoice as t
+         where stripe_invoice = any($1)
          union all
          select 'acc.provider_connect', user_id, to_jsonb(t) - 'updated_at'
          from acc.provider_connect as t where stripe_acct = any($1)",
     )
-    .bind(ids)
+    .bind(column(ids, String::as_str))
     .fetch_all(connection)
     .await?;
     rows.iter()

@@ -8,28 +8,36 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use domain::aggregate::{self, States};
-use domain::derive::{Providers, Unreadable, derive, named_provider};
+use domain::derive::{Unreadable, depends_on};
 use domain::event::{Decoded, Disposition, Rejected};
 use domain::fact::Fact;
+use domain::id::txn_id;
 use domain::object::ObjectKey;
 use domain::record::RawRecord;
-use domain::row::Rows;
-use domain::settings::Settings;
+use domain::settings::{Profile, Settings};
+use domain::settlement;
 use kafka::topic::Topic;
 use sqlx::{Connection as _, PgConnection, PgPool};
 
+use self::derived::Derived;
 use crate::breaker::{Breaker, Trip};
 use crate::database::{self, settle, within};
 use crate::fault::{Decision, Fault};
+use crate::sink::Sink;
 
 mod breaker;
 mod change;
+mod derived;
+mod discrepancy;
 mod event;
 mod fact;
+mod invoice;
+mod ledger;
 mod object;
 mod pace;
 mod position;
 mod quarantine;
+mod quote;
 mod rederive;
 mod redrive;
 mod row;
@@ -43,6 +51,8 @@ pub(crate) use redrive::Rehearsal;
 /// How often a batch may find that an aggregate reaches further than it had locked. Each round
 /// follows the links once more; links only grow, and aggregates are small.
 const MAX_LOCK_ROUNDS: u32 = 16;
+/// Most members that one batch may lock: a bound on memory against an aggregate without end.
+const MAX_LOCKED_OBJECTS: usize = 100_000;
 
 /// A record and what it turned out to be.
 #[derive(Debug, Clone)]
@@ -73,7 +83,7 @@ pub struct Applied {
     pub received_at_ms: Vec<i64>,
     /// Greatest Stripe time among the newly applied events, Unix seconds.
     pub newest_created: Option<i64>,
-    /// Facts that are new, better proved, or newly borne out.
+    /// Domain events of facts that are new, better proved, or newly borne out: one for each sink.
     pub published: u64,
 }
 
@@ -125,6 +135,8 @@ type Attempt<T> = sqlx::Result<Result<T, Setback>>;
 pub struct Store {
     pool: PgPool,
     settings: Settings,
+    /// Where domain events are queued for.
+    sinks: BTreeSet<Sink>,
     cluster: String,
     topic_id: String,
     /// Months of `pay.event` that are known to have their partition.
@@ -132,10 +144,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// The projection of this topic into this database.
-    pub fn new(pool: PgPool, settings: Settings, topic: &Topic) -> Self {
+    /// The projection of this topic into this database, and on to these sinks.
+    pub fn new(pool: PgPool, settings: Settings, sinks: BTreeSet<Sink>, topic: &Topic) -> Self {
         let (cluster, topic_id) = (topic.cluster_id.clone(), topic.topic_id.clone());
-        Self { pool, settings, cluster, topic_id, months: Mutex::default() }
+        Self { pool, settings, sinks, cluster, topic_id, months: Mutex::default() }
     }
 
     /// Settings of decoding and deriving.
@@ -178,8 +190,8 @@ impl Store {
         pace: &impl Pace,
     ) -> Result<Applied, Fault> {
         event::ensure_months(&self.pool, &self.months, batch).await?;
-        let named = named(batch.items.iter().filter_map(|item| item.outcome.as_ref().ok()));
-        let mut related = self.related(named).await?;
+        let decoded = batch.items.iter().filter_map(|item| item.outcome.as_ref().ok());
+        let mut related = self.related(named(decoded, &self.settings)).await?;
         for _ in 0..MAX_LOCK_ROUNDS {
             let mut connection = database::acquire(&self.pool).await?;
             let attempt = self.attempt(&mut connection, batch, &related, &mut purpose, pace);
@@ -196,8 +208,30 @@ impl Store {
     /// The ids that these lead to, read without locks: a guess that saves most rounds of locking.
     async fn related(&self, ids: BTreeSet<ObjectKey>) -> Result<BTreeSet<ObjectKey>, Fault> {
         let mut connection = database::acquire(&self.pool).await?;
-        let reached = within(object::reach(&mut connection, ids)).await;
+        let reached = within(self.reach(&mut connection, ids)).await;
         settle(connection, "following links", reached).await
+    }
+
+    /// These ids, all that their links lead to, and the quotes and orders of their payments.
+    async fn reach(
+        &self,
+        connection: &mut PgConnection,
+        mut ids: BTreeSet<ObjectKey>,
+    ) -> sqlx::Result<BTreeSet<ObjectKey>> {
+        let mut frontier = ids.clone();
+        while !frontier.is_empty() && ids.len() < MAX_LOCKED_OBJECTS {
+            let links = object::links(connection, &frontier).await?;
+            frontier = links.into_iter().filter(|key| !ids.contains(key)).collect();
+            ids.extend(frontier.iter().cloned());
+        }
+        if self.settings.profile == Profile::Marketplace {
+            let txns: Vec<String> = ids.iter().map(|key| txn_id(&key.account, &key.id)).collect();
+            for (quote, order) in quote::hints(connection, &txns).await? {
+                ids.insert(settlement::quote_key(&quote));
+                ids.extend(order.map(|order| settlement::order_key(&order)));
+            }
+        }
+        Ok(ids)
     }
 
     async fn attempt(
@@ -221,7 +255,7 @@ impl Store {
             .decoded()
             .filter(|decoded| decoded.disposition != Disposition::WrongLivemode)
             .collect();
-        let mut locked = named(projected.iter().copied());
+        let mut locked = named(projected.iter().copied(), &self.settings);
         locked.extend(related.iter().cloned());
         if projected.is_empty() {
             locked.clear();
@@ -230,36 +264,32 @@ impl Store {
             Ok(states) => states,
             Err(setback) => return Ok(Err(setback)),
         };
-        let named_before = self.named_providers(&states);
+        let named_before = derived::named_providers(&states, &self.settings);
         let changed = work.join_into(&mut states);
-        let named = self.named_providers(&states);
+        let named = derived::named_providers(&states, &self.settings);
         let renamed: Vec<String> = named
-            .iter()
-            .filter(|(account, name)| named_before.get(*account) != Some(*name))
-            .map(|(account, _)| account.clone())
+            .into_iter()
+            .filter(|(account, name)| named_before.get(account) != Some(name))
+            .map(|(account, _)| account)
             .collect();
-
-        pace.before(Step::ReadProviders).await;
-        let dependents = rederive::dependents(&mut tx, &renamed).await?;
+        let dependents = object::dependents(&mut tx, &renamed).await?;
         let missing: BTreeSet<ObjectKey> =
             dependents.iter().filter(|key| !states.contains_key(key)).cloned().collect();
         if !missing.is_empty() {
             return Ok(Err(Setback::Incomplete(missing)));
         }
-        let context = projected.iter().flat_map(|decoded| &decoded.context);
-        let accounts = context.map(|key| key.id.clone()).chain(renamed);
-        let providers = self.providers(&mut tx, &states, accounts).await?;
         let concerns = |key: &ObjectKey| changed.contains(key) || dependents.contains(key);
-        let rows = match self.derive(&states, concerns, &providers) {
-            Ok(rows) => rows,
-            Err(error) => return Ok(Err(Setback::Unreadable(error))),
+        let derived = Derived::of(&mut tx, &states, concerns, &self.settings, pace).await?;
+        let derived = match derived {
+            Ok(derived) => derived,
+            Err(setback) => return Ok(Err(setback)),
         };
 
         pace.before(Step::SaveObjects).await;
         object::save(&mut tx, changed.iter().filter_map(|key| states.get(key))).await?;
-        row::write(&mut tx, &rows, pace).await?;
+        derived.write(&mut tx, pace).await?;
         let facts: Vec<&Fact> = projected.iter().flat_map(|decoded| &decoded.facts).collect();
-        let published = fact::write(&mut tx, &facts, &rows.held, pace).await?;
+        let published = fact::write(&mut tx, &facts, &derived.rows.held, &self.sinks, pace).await?;
 
         pace.before(Step::SetVerdicts).await;
         event::set_verdicts(&mut tx, &work).await?;
@@ -293,54 +323,19 @@ impl Store {
         }
         Ok(Ok(work.applied(published)))
     }
-
-    /// The provider that each account's own metadata names, if it names one.
-    fn named_providers(&self, states: &States) -> BTreeMap<String, Option<String>> {
-        let accounts = states.values().filter(|state| state.key.account == state.key.id);
-        accounts
-            .map(|state| (state.key.id.clone(), named_provider(state, &self.settings)))
-            .collect()
-    }
-
-    /// The providers of these accounts: as they were linked, else as their metadata says.
-    async fn providers(
-        &self,
-        tx: &mut PgConnection,
-        states: &States,
-        accounts: impl Iterator<Item = String>,
-    ) -> sqlx::Result<Providers> {
-        let mut providers: Providers = self
-            .named_providers(states)
-            .into_iter()
-            .filter_map(|(account, name)| Some((account, name?)))
-            .collect();
-        providers.extend(row::providers(tx, &accounts.collect::<Vec<_>>()).await?);
-        Ok(providers)
-    }
-
-    /// The rows of every aggregate with a member that `concerns` says so.
-    fn derive(
-        &self,
-        states: &States,
-        concerns: impl Fn(&ObjectKey) -> bool,
-        providers: &Providers,
-    ) -> Result<Rows, Unreadable> {
-        let mut rows = Rows::default();
-        for aggregate in aggregate::components(states) {
-            if aggregate.iter().any(|state| concerns(&state.key)) {
-                rows.extend(derive(&aggregate, providers, &self.settings)?);
-            }
-        }
-        Ok(rows)
-    }
 }
 
-/// Every id that these records name.
-fn named<'a>(decoded: impl Iterator<Item = &'a Decoded>) -> BTreeSet<ObjectKey> {
+/// Every id that these records name, and what they say their rows will depend on.
+fn named<'a>(
+    decoded: impl Iterator<Item = &'a Decoded>,
+    settings: &Settings,
+) -> BTreeSet<ObjectKey> {
     decoded
-        .flat_map(|decoded| {
-            let objects = decoded.objects.iter().map(|state| &state.key);
-            objects.chain(&decoded.context).cloned()
+        .flat_map(|decoded| &decoded.objects)
+        .flat_map(|state| {
+            let account = depends_on(state).map(|account| ObjectKey::of_account(&account));
+            let hints = settlement::hints(state, settings);
+            std::iter::once(state.key.clone()).chain(account).chain(hints)
         })
         .collect()
 }

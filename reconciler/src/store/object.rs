@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::aggregate::States;
+use domain::derive::depends_on;
 use domain::json::Doc;
 use domain::object::{Kind, ObjectKey};
 use domain::order::{Newest, OrderingKey};
@@ -13,32 +14,18 @@ use sqlx::{PgConnection, Row as _};
 
 use super::column;
 
-/// Most members that one batch may lock: a bound on memory against an aggregate without end.
-const MAX_LOCKED_OBJECTS: usize = 100_000;
-
-/// These ids and all that their links lead to.
-pub(super) async fn reach(
-    connection: &mut PgConnection,
-    mut ids: BTreeSet<ObjectKey>,
-) -> sqlx::Result<BTreeSet<ObjectKey>> {
-    let mut frontier = ids.clone();
-    while !frontier.is_empty() && ids.len() < MAX_LOCKED_OBJECTS {
-        let links = links(connection, &frontier).await?;
-        frontier = links.into_iter().filter(|key| !ids.contains(key)).collect();
-        ids.extend(frontier.iter().cloned());
-    }
-    Ok(ids)
-}
-
-/// The ids that these objects are linked with.
-async fn links(
+/// The ids that these objects are linked with, and the accounts that they depend on.
+pub(super) async fn links(
     connection: &mut PgConnection,
     keys: &BTreeSet<ObjectKey>,
 ) -> sqlx::Result<BTreeSet<ObjectKey>> {
     let rows = sqlx::query(
-        "select distinct o.account, unnest(o.links) as id
-         from unnest($1::text[], $2::text[]) as n(account, object_id)
-         join pay.stripe_object as o using (account, object_id)",
+        "with found as (
+           select o.account, o.links, o.depends_on
+           from unnest($1::text[], $2::text[]) as n(account, object_id)
+           join pay.stripe_object as o using (account, object_id))
+         select account, unnest(links) as id from found
+         union select depends_on, depends_on from found where depends_on is not null",
     )
     .bind(column(keys, |key| key.account.as_str()))
     .bind(column(keys, |key| key.id.as_str()))
@@ -47,6 +34,23 @@ async fn links(
     rows.iter()
         .map(|row| Ok(ObjectKey { account: row.try_get("account")?, id: row.try_get("id")? }))
         .collect()
+}
+
+/// The objects whose rows or ledger name the providers of these connected accounts.
+pub(super) async fn dependents(
+    tx: &mut PgConnection,
+    accounts: &[String],
+) -> sqlx::Result<BTreeSet<ObjectKey>> {
+    if accounts.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "select account, object_id from pay.stripe_object where depends_on = any($1)",
+    )
+    .bind(accounts)
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().map(|(account, id)| ObjectKey::new(account, id)).collect())
 }
 
 /// Makes a row for every id, so that there is something to lock. Sorted: two transactions that
@@ -165,14 +169,16 @@ pub(super) async fn save<'a>(
            deleted = n.deleted, tied = n.tied, links = string_to_array(n.links, ' '),
            created = to_timestamp(n.created), authorized_at = to_timestamp(n.authorized_at),
            captured_at = to_timestamp(n.captured_at), failed_at = to_timestamp(n.failed_at),
+           depends_on = n.depends_on,
            snapshot = case when n.ordering is distinct from o.ordering
              then n.snapshot else o.snapshot end,
            updated_at = now()
          from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[],
            $7::boolean[], $8::boolean[], $9::boolean[], $10::boolean[], $11::text[], $12::bigint[],
-           $13::bigint[], $14::bigint[], $15::bigint[], $16::jsonb[])
+           $13::bigint[], $14::bigint[], $15::bigint[], $16::jsonb[], $17::text[])
            as n(account, object_id, kind, ordering, event_id, api_version, livemode, connected,
-           deleted, tied, links, created, authorized_at, captured_at, failed_at, snapshot)
+           deleted, tied, links, created, authorized_at, captured_at, failed_at, snapshot,
+           depends_on)
          where o.account = n.account and o.object_id = n.object_id",
     )
     .bind(column(&states, |state| state.key.account.as_str()))
@@ -193,6 +199,7 @@ pub(super) async fn save<'a>(
     .bind(column(&states, |state| state.milestones.captured_at))
     .bind(column(&states, |state| state.milestones.failed_at))
     .bind(column(&states, |state| snapshot(state).map(|snapshot| snapshot.doc.clone())))
+    .bind(column(&states, |state| depends_on(state)))
     .execute(tx)
     .await
     .map(drop)

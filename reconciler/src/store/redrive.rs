@@ -4,24 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use domain::object::ObjectKey;
 use domain::settings::Settings;
 use sqlx::{PgPool, Postgres, Transaction};
 
 use super::change::{self, Change};
-use super::{Applied, Batch, Item, MAX_LOCK_ROUNDS, Purpose, Store, named, object};
+use super::{Applied, Batch, Item, MAX_LOCK_ROUNDS, Purpose, Store, named};
 use crate::database::{self, settle, within};
 use crate::fault::Fault;
+use crate::sink::Sink;
 
 impl Store {
     /// The projection of a topic that is known by its ids alone, as quarantine knows it.
     pub(crate) fn of_log(
         pool: PgPool,
         settings: Settings,
-        cluster: String,
-        topic_id: String,
+        sinks: BTreeSet<Sink>,
+        (cluster, topic_id): (&str, &str),
     ) -> Self {
-        Self { pool, settings, cluster, topic_id, months: Mutex::default() }
+        let (cluster, topic_id) = (cluster.to_owned(), topic_id.to_owned());
+        Self { pool, settings, sinks, cluster, topic_id, months: Mutex::default() }
     }
 
     /// Applies records from quarantine and says there what came of each: all of it or none. No
@@ -37,7 +38,8 @@ impl Store {
 pub(crate) struct Rehearsal {
     pool: PgPool,
     tx: Transaction<'static, Postgres>,
-    touched: BTreeSet<ObjectKey>,
+    /// Ids whose rows may have changed.
+    touched: BTreeSet<String>,
 }
 
 impl Rehearsal {
@@ -52,9 +54,9 @@ impl Rehearsal {
     pub(crate) async fn apply(&mut self, store: &Store, items: &[Item]) -> Result<Applied, Fault> {
         let doing = "rehearsing a batch";
         let batch = Batch { items, positions: BTreeMap::new() };
-        let named = named(items.iter().filter_map(|item| item.outcome.as_ref().ok()));
-        self.touched.extend(named.iter().cloned());
-        let related = within(object::reach(&mut self.tx, named)).await;
+        let decoded = items.iter().filter_map(|item| item.outcome.as_ref().ok());
+        let named = named(decoded, &store.settings);
+        let related = within(store.reach(&mut self.tx, named.clone())).await;
         let mut related = related.map_err(|error| Fault::postgres(doing, error))?;
         for _ in 0..MAX_LOCK_ROUNDS {
             // Its own transaction is a savepoint here.
@@ -62,7 +64,13 @@ impl Rehearsal {
             let attempt = store.attempt(&mut self.tx, &batch, &related, &mut purpose, &());
             let attempt = within(attempt).await.map_err(|error| Fault::postgres(doing, error))?;
             match attempt {
-                Ok(applied) => return Ok(applied),
+                Ok(applied) => {
+                    // Once more: what was applied may lead further.
+                    let reached = within(store.reach(&mut self.tx, named)).await;
+                    let reached = reached.map_err(|error| Fault::postgres(doing, error))?;
+                    self.touched.extend(reached.into_iter().map(|key| key.id));
+                    return Ok(applied);
+                }
                 Err(setback) => related.extend(setback.missing()?),
             }
         }
@@ -72,17 +80,16 @@ impl Rehearsal {
     /// Rolls everything back and returns what it had changed.
     pub(crate) async fn end(mut self) -> Result<Vec<Change>, Fault> {
         let doing = "comparing rows";
-        let rows = async {
-            let reached = object::reach(&mut self.tx, std::mem::take(&mut self.touched)).await?;
-            let ids: Vec<String> = reached.into_iter().map(|key| key.id).collect();
-            let after = change::rows(&mut self.tx, &ids).await?;
-            Ok((ids, after))
-        };
-        let (ids, after) = within(rows).await.map_err(|error| Fault::postgres(doing, error))?;
         // Another connection sees the rows as they are, and ours still keeps others from them.
         let mut connection = database::acquire(&self.pool).await?;
-        let before = within(change::rows(&mut connection, &ids)).await;
-        let before = settle(connection, doing, before).await?;
+        let (tx, ids) = (&mut *self.tx, &mut self.touched);
+        let rows = async {
+            change::spread(tx, ids).await?;
+            change::spread(&mut connection, ids).await?;
+            Ok((change::rows(&mut connection, ids).await?, change::rows(tx, ids).await?))
+        };
+        let rows = within(rows).await;
+        let (before, after) = settle(connection, doing, rows).await?;
         self.tx.rollback().await.map_err(|error| Fault::postgres("rolling back", error))?;
         Ok(change::between(&before, &after))
     }

@@ -42,10 +42,13 @@ pub(super) async fn write(
     pace.before(Step::WriteDisputes).await;
     write_disputes(tx, &rows.disputes).await?;
     // Only now, so that a child that moved to another payment is not deleted with the old one.
-    delete(tx, "delete from pay.refund where refund_id = any($1)", &rows.absent_refunds).await?;
-    delete(tx, "delete from pay.txn where txn_id = any($1)", &rows.absent_txns).await?;
+    let absent = &rows.absent;
+    delete(tx, "delete from pay.refund where refund_id = any($1)", &absent.refunds).await?;
+    delete(tx, "delete from pay.dispute where dispute_id = any($1)", &absent.disputes).await?;
+    delete(tx, "delete from pay.txn where txn_id = any($1)", &absent.txns).await?;
     pace.before(Step::WritePayouts).await;
     write_payouts(tx, &rows.payouts).await?;
+    delete(tx, "delete from pay.payout where payout_id = any($1)", &absent.payouts).await?;
     pace.before(Step::WriteProviders).await;
     write_providers(tx, &rows.providers).await
 }
@@ -64,18 +67,23 @@ async fn write_txns(tx: &mut PgConnection, rows: &[Txn]) -> sqlx::Result<()> {
     sqlx::query(
         "insert into pay.txn as t (txn_id, account, livemode, quote_id, order_id, provider_id,
            stripe_pi, stripe_ch, method, stripe_method, status, stripe_status, authorized_at,
-           captured_at, amount_cents, captured_cents, refunded_cents, currency, meta, created_at)
+           captured_at, amount_cents, captured_cents, refunded_cents, currency, meta, created_at,
+           destination_account, is_direct, kept_cents, application_fee_cents, fee_cents, tax_cents,
+           is_misfit)
          select txn_id, account, livemode, quote_id, order_id, provider_id, stripe_pi, stripe_ch,
            method, stripe_method, status, stripe_status, to_timestamp(authorized_at),
            to_timestamp(captured_at), amount_cents, captured_cents, refunded_cents, currency, meta,
-           to_timestamp(created_at)
+           to_timestamp(created_at), destination_account, is_direct, kept_cents,
+           application_fee_cents, fee_cents, tax_cents, is_misfit
          from unnest($1::text[], $2::text[], $3::boolean[], $4::text[], $5::text[], $6::text[],
            $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
            $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[],
-           $19::jsonb[], $20::bigint[])
+           $19::jsonb[], $20::bigint[], $21::text[], $22::boolean[], $23::bigint[], $24::bigint[],
+           $25::bigint[], $26::bigint[], $27::boolean[])
            as n(txn_id, account, livemode, quote_id, order_id, provider_id, stripe_pi, stripe_ch,
            method, stripe_method, status, stripe_status, authorized_at, captured_at, amount_cents,
-           captured_cents, refunded_cents, currency, meta, created_at)
+           captured_cents, refunded_cents, currency, meta, created_at, destination_account,
+           is_direct, kept_cents, application_fee_cents, fee_cents, tax_cents, is_misfit)
          order by txn_id collate \"C\"
          on conflict (txn_id) do update
          set account = excluded.account, livemode = excluded.livemode,
@@ -87,17 +95,24 @@ async fn write_txns(tx: &mut PgConnection, rows: &[Txn]) -> sqlx::Result<()> {
            captured_at = excluded.captured_at, amount_cents = excluded.amount_cents,
            captured_cents = excluded.captured_cents, refunded_cents = excluded.refunded_cents,
            currency = excluded.currency, meta = excluded.meta, created_at = excluded.created_at,
-           updated_at = now()
+           destination_account = excluded.destination_account, is_direct = excluded.is_direct,
+           kept_cents = excluded.kept_cents,
+           application_fee_cents = excluded.application_fee_cents,
+           fee_cents = excluded.fee_cents, tax_cents = excluded.tax_cents,
+           is_misfit = excluded.is_misfit, updated_at = now()
          where (t.account, t.livemode, t.quote_id, t.order_id, t.provider_id, t.stripe_pi,
              t.stripe_ch, t.method, t.stripe_method, t.status, t.stripe_status, t.authorized_at,
              t.captured_at, t.amount_cents, t.captured_cents, t.refunded_cents, t.currency, t.meta,
-             t.created_at)
+             t.created_at, t.destination_account, t.is_direct, t.kept_cents,
+             t.application_fee_cents, t.fee_cents, t.tax_cents, t.is_misfit)
            is distinct from (excluded.account, excluded.livemode, excluded.quote_id,
              excluded.order_id, excluded.provider_id, excluded.stripe_pi, excluded.stripe_ch,
              excluded.method, excluded.stripe_method, excluded.status, excluded.stripe_status,
              excluded.authorized_at, excluded.captured_at, excluded.amount_cents,
              excluded.captured_cents, excluded.refunded_cents, excluded.currency, excluded.meta,
-             excluded.created_at)",
+             excluded.created_at, excluded.destination_account, excluded.is_direct,
+             excluded.kept_cents, excluded.application_fee_cents, excluded.fee_cents,
+             excluded.tax_cents, excluded.is_misfit)",
     )
     .bind(column(rows, |row| row.txn_id.as_str()))
     .bind(column(rows, |row| row.account.as_str()))
@@ -119,6 +134,13 @@ async fn write_txns(tx: &mut PgConnection, rows: &[Txn]) -> sqlx::Result<()> {
     .bind(column(rows, |row| row.currency.as_str()))
     .bind(column(rows, |row| row.meta.clone()))
     .bind(column(rows, |row| row.created_at))
+    .bind(column(rows, |row| row.destination_account.as_deref()))
+    .bind(column(rows, |row| row.is_direct))
+    .bind(column(rows, |row| row.kept_cents))
+    .bind(column(rows, |row| row.application_fee_cents))
+    .bind(column(rows, |row| row.fee_cents))
+    .bind(column(rows, |row| row.tax_cents))
+    .bind(column(rows, |row| row.is_misfit))
     .execute(tx)
     .await
     .map(drop)

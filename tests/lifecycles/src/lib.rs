@@ -1,9 +1,9 @@
 //! A model of Stripe: whole payment lifecycles as webhook events, and what they must come to.
 //!
 //! [`Stripe`] plays one platform with its connected accounts. Each [`Scenario`] gives a
-//! [`Lifecycle`]: the events that Stripe would send, in the shape of one of two API versions, and the
-//! [`Truth`], stated by the scenario itself and not derived from the events. The same seed gives the
-//! same events, ids included.
+//! [`Lifecycle`]: the events that Stripe would send, in the shape of one of four API versions, the quotes
+//! and providers that belong to them, and the [`Truth`], stated by the scenario itself and not derived
+//! from the events. The same seed gives the same events, ids included.
 //!
 //! ```
 //! use lifecycles::{Delivery, Scenario, Stripe};
@@ -20,21 +20,39 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod connect;
+mod account;
+mod books;
+mod capture;
+mod checkout;
 mod delivery;
 mod dispute;
+mod fee;
+mod invoice;
 mod object;
+mod other;
 mod payment;
+mod payout;
+mod quote;
+mod radar;
+mod refund;
 mod rng;
 mod scenario;
 mod script;
+mod settle;
+mod shape;
 mod story;
 mod stripe;
+mod transfer;
 mod truth;
 
+pub use books::Balance;
 pub use delivery::Delivery;
-pub use object::Shape;
+pub use quote::Quote;
 pub use rng::Rng;
 pub use scenario::{Scenario, UnknownScenario};
+pub use shape::Shape;
 pub use stripe::{Event, Lifecycle, Stripe};
-pub use truth::{AccountRow, DisputeRow, Fact, PayoutRow, RefundRow, Truth, TxnRow};
+pub use truth::{
+    AccountRow, DisputeRow, Fact, FraudWarning, InvoiceRow, PayoutRow, RefundRow, Review, Truth,
+    TxnRow,
+};

@@ -1,38 +1,46 @@
-//! Payment intents, charges, refunds and disputes as the two API versions show them.
+//! Payment intents, charges and refunds as the API versions show them.
 
+use crate::Shape;
 use serde_json::{Value, json};
-
-/// The API version that shapes an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// `2020-08-27`: an intent nests its charges, a charge nests its refunds, and a refund speaks
-    /// through its charge.
-    Nested,
-    /// `2026-07-29.dahlia`: an intent names its latest charge, refunds speak for themselves.
-    Flat,
-}
-
-impl Shape {
-    /// Both shapes.
-    pub const ALL: [Self; 2] = [Self::Nested, Self::Flat];
-
-    /// Stripe's name of the version.
-    pub fn api_version(self) -> &'static str {
-        match self {
-            Self::Nested => "2020-08-27",
-            Self::Flat => "2026-07-29.dahlia",
-        }
-    }
-}
 
 /// What objects of one payment share.
 #[derive(Debug, Clone)]
 pub(crate) struct Common {
     pub(crate) currency: &'static str,
     pub(crate) livemode: bool,
-    /// Payment method type: `card` or `us_bank_account`.
+    /// Payment method type, such as `card`, `us_bank_account` or `sepa_debit`.
     pub(crate) method: &'static str,
     pub(crate) metadata: Value,
+    /// The invoice that is paid; shown until basil.
+    pub(crate) invoice: Option<String>,
+    pub(crate) connect: Connect,
+}
+
+/// What Connect adds to a payment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Connect {
+    /// The connected account that a destination charge is for.
+    pub(crate) destination: Option<String>,
+    /// `transfer_data` came in 2018; a charge of the older kind has only `destination`.
+    pub(crate) is_old_destination: bool,
+    /// `transfer_data.amount`.
+    pub(crate) transfer_amount: Option<i64>,
+    pub(crate) transfer: Option<String>,
+    pub(crate) transfer_group: Option<String>,
+    /// `application_fee_amount`, and the fee once it is taken.
+    pub(crate) fee_amount: Option<i64>,
+    pub(crate) fee: Option<String>,
+    /// The platform's application, on a direct charge.
+    pub(crate) application: Option<&'static str>,
+}
+
+impl Connect {
+    fn transfer_data(&self) -> Value {
+        match &self.destination {
+            Some(account) => json!({"amount": self.transfer_amount, "destination": account}),
+            None => Value::Null,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -57,8 +65,8 @@ impl Intent {
             "amount": self.amount,
             "amount_capturable": self.capturable,
             "amount_received": self.received,
-            "application": null,
-            "application_fee_amount": null,
+            "application": common.connect.application,
+            "application_fee_amount": common.connect.fee_amount,
             "canceled_at": self.canceled.map(|(at, _)| at),
             "cancellation_reason": self.canceled.map(|(_, reason)| reason),
             "capture_method": if self.manual { "manual" } else { "automatic" },
@@ -75,20 +83,24 @@ impl Intent {
             "on_behalf_of": null,
             "payment_method_types": [common.method],
             "status": self.status,
-            "transfer_data": null,
-            "transfer_group": null,
+            "transfer_data": common.connect.transfer_data(),
+            "transfer_group": common.connect.transfer_group,
         });
-        match shape {
-            Shape::Nested => {
-                let newest_first = charges.iter().rev().map(|charge| charge.json(shape, common));
-                let url = format!("/v1/charges?payment_intent={}", self.id);
-                object["charges"] = list(newest_first.collect(), &url);
-            }
-            Shape::Flat => {
-                object["latest_charge"] = json!(charges.last().map(|charge| &charge.id));
-                object["automatic_payment_methods"] = Value::Null;
-                object["amount_details"] = json!({"tip": {}});
-            }
+        if shape.nests() {
+            let newest_first = charges.iter().rev().map(|charge| charge.json(shape, common));
+            let url = format!("/v1/charges?payment_intent={}", self.id);
+            object["charges"] = list(newest_first.collect(), &url);
+        } else {
+            object["latest_charge"] = json!(charges.last().map(|charge| &charge.id));
+            object["automatic_payment_methods"] = Value::Null;
+            object["amount_details"] = json!({"tip": {}});
+        }
+        if !shape.has_invoice_payments() {
+            object["invoice"] = json!(common.invoice);
+        }
+        if shape == Shape::Flat {
+            object["customer_account"] = Value::Null;
+            object["excluded_payment_method_types"] = Value::Null;
         }
         object
     }
@@ -130,15 +142,18 @@ impl Charge {
 
     pub(crate) fn json(&self, shape: Shape, common: &Common) -> Value {
         let failed = self.status == "failed";
+        let connect = &common.connect;
+        let transfer_data =
+            if connect.is_old_destination { Value::Null } else { connect.transfer_data() };
         let mut object = json!({
             "id": self.id,
             "object": "charge",
             "amount": self.amount,
             "amount_captured": self.amount_captured,
             "amount_refunded": self.amount_refunded(),
-            "application": null,
-            "application_fee": null,
-            "application_fee_amount": null,
+            "application": connect.application,
+            "application_fee": connect.fee,
+            "application_fee_amount": connect.fee_amount,
             "balance_transaction": self.balance_transaction,
             "billing_details": {"address": {"country": "US"}, "email": null, "name": null},
             "calculated_statement_descriptor": "EXAMPLE",
@@ -147,11 +162,11 @@ impl Charge {
             "currency": common.currency,
             "customer": null,
             "description": null,
-            "destination": null,
+            "destination": connect.destination,
             "dispute": null,
             "disputed": false,
-            "failure_code": failed.then_some("card_declined"),
-            "failure_message": failed.then_some("Your card was declined."),
+            "failure_code": failed.then_some(failure_code(common.method)),
+            "failure_message": failed.then_some("The payment failed."),
             "fraud_details": {},
             "livemode": common.livemode,
             "metadata": common.metadata,
@@ -166,16 +181,26 @@ impl Charge {
             "source": null,
             "source_transfer": self.source_transfer,
             "status": self.status,
-            "transfer_data": null,
-            "transfer_group": null,
+            "transfer_data": transfer_data,
+            "transfer_group": connect.transfer_group,
         });
-        if shape == Shape::Nested {
+        if let Some(transfer) = &connect.transfer {
+            object["transfer"] = json!(transfer);
+        }
+        if shape.nests() {
             let newest_first = self.refunds.iter().rev().map(|refund| refund.json(shape, common));
             let url = format!("/v1/charges/{}/refunds", self.id);
             object["refunds"] = list(newest_first.collect(), &url);
         }
+        if !shape.has_invoice_payments() {
+            object["invoice"] = json!(common.invoice);
+        }
         object
     }
+}
+
+pub(crate) fn failure_code(method: &str) -> &'static str {
+    if method == "card" { "card_declined" } else { "insufficient_funds" }
 }
 
 fn method_details(method: &str) -> Value {
@@ -183,6 +208,10 @@ fn method_details(method: &str) -> Value {
         "card" => json!({
             "card": {"brand": "visa", "country": "US", "last4": "4242", "wallet": null},
             "type": "card",
+        }),
+        "sepa_debit" => json!({
+            "sepa_debit": {"bank_code": "37040044", "country": "DE", "last4": "3000"},
+            "type": "sepa_debit",
         }),
         other => json!({other: {"bank_name": "TEST BANK", "last4": "6789"}, "type": other}),
     }
@@ -198,11 +227,14 @@ pub(crate) struct Refund {
     pub(crate) status: &'static str,
     pub(crate) balance_transaction: Option<String>,
     pub(crate) source_transfer_reversal: Option<String>,
+    pub(crate) transfer_reversal: Option<String>,
     pub(crate) is_release: bool,
+    /// Whether any event has shown it: until then only its charge's `amount_refunded` tells.
+    pub(crate) is_named: bool,
 }
 
 impl Refund {
-    fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         !matches!(self.status, "failed" | "canceled")
     }
 
@@ -222,12 +254,12 @@ impl Refund {
             "receipt_number": null,
             "source_transfer_reversal": self.source_transfer_reversal,
             "status": self.status,
-            "transfer_reversal": null,
+            "transfer_reversal": self.transfer_reversal,
         });
         if failed {
             object["failure_reason"] = json!("expired_or_canceled_card");
         }
-        if shape == Shape::Flat {
+        if shape.has_refund_events() {
             object["destination_details"] = json!({"type": common.method});
             if self.status == "pending" {
                 object["pending_reason"] = json!("processing");

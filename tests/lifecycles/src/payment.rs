@@ -1,12 +1,15 @@
 //! A payment and what happens to it, told step by step.
 
-use crate::object::{Charge, Common, Intent, Refund, Shape};
+use crate::TxnRow;
+use crate::object::{Charge, Common, Connect, Intent, failure_code};
+use crate::quote::Links;
 use crate::script::Script;
-use crate::{RefundRow, TxnRow};
+use crate::settle::{Destination, Held};
+use crate::{FraudWarning, Quote, Review};
 use serde_json::{Value, json};
 
 /// Seconds until a person or a server does the next thing.
-const SOON: (i64, i64) = (1, 40);
+pub(crate) const SOON: (i64, i64) = (1, 40);
 
 /// One payment: an intent with its attempts, or a charge without an intent.
 pub(crate) struct Payment<'s, 'a> {
@@ -14,27 +17,72 @@ pub(crate) struct Payment<'s, 'a> {
     pub(crate) common: Common,
     pub(crate) amount: i64,
     pub(crate) charges: Vec<Charge>,
-    intent: Option<Intent>,
-    quote_id: Option<String>,
+    pub(crate) links: Links,
+    pub(crate) destination: Option<Destination>,
+    pub(crate) application_fee: Option<i64>,
+    pub(crate) reviews: Vec<Review>,
+    pub(crate) fraud_warnings: Vec<FraudWarning>,
+    /// When the review or warning was made.
+    pub(crate) watched_since: i64,
+    pub(crate) intent: Option<Intent>,
 }
 
 impl<'s, 'a> Payment<'s, 'a> {
-    /// A payment of a usual amount, with or without an intent; nothing has happened yet.
+    /// A payment of a usual amount, with or without an intent; nothing has happened yet. Its
+    /// metadata may name a quote, and the quote may be known.
     pub(crate) fn new(script: &'s mut Script<'a>, currency: &'static str) -> Self {
-        let amount = script.rng().between(500, 50_000);
-        let quote_id = script.rng().chance(0.6).then(|| script.id("qte"));
-        let metadata = match &quote_id {
-            Some(quote) => json!({"quote_id": quote, "order_id": "ord_1", "provider_id": "usr_1"}),
-            None => json!({}),
+        let amount = usual_amount(script, currency);
+        let links = Links::usual(script);
+        if let Some(id) = &links.quote
+            && script.rng().coin()
+        {
+            // Paid exactly, in part, or too much.
+            let total = script.rng().pick(&[amount, amount, amount * 3 / 2, amount * 2 / 3]);
+            let quote = Quote::over(script, currency, total);
+            let order_id = links.order.clone().filter(|_| script.rng().coin());
+            script.quotes.push(Quote { quote_id: id.clone(), order_id, ..quote });
+        }
+        Self::of(script, currency, amount, links)
+    }
+
+    /// A payment of this amount whose metadata says this.
+    pub(crate) fn of(
+        script: &'s mut Script<'a>,
+        currency: &'static str,
+        amount: i64,
+        links: Links,
+    ) -> Self {
+        let common = Common {
+            currency,
+            livemode: script.stripe.livemode,
+            method: "card",
+            metadata: links.metadata(),
+            invoice: None,
+            connect: Connect::default(),
         };
-        let livemode = script.stripe.livemode;
-        let common = Common { currency, livemode, method: "card", metadata };
-        Self { script, common, amount, charges: Vec::new(), intent: None, quote_id }
+        Self {
+            script,
+            common,
+            amount,
+            charges: Vec::new(),
+            links,
+            destination: None,
+            application_fee: None,
+            reviews: Vec::new(),
+            fraud_warnings: Vec::new(),
+            watched_since: 0,
+            intent: None,
+        }
     }
 
     /// The customer reaches the checkout: an intent is created.
     pub(crate) fn open(&mut self, manual: bool) {
         self.script.request_after((0, 5));
+        self.open_now(manual);
+    }
+
+    /// An intent is created by what happens at this moment.
+    pub(crate) fn open_now(&mut self, manual: bool) {
         let intent = Intent {
             id: self.script.id("pi"),
             created: self.script.now,
@@ -82,8 +130,8 @@ impl<'s, 'a> Payment<'s, 'a> {
         let Some(charge) = self.charges.last().map(|charge| charge.id.clone()) else { return };
         self.set_intent("requires_payment_method");
         if let Some(intent) = &mut self.intent {
-            intent.last_error =
-                json!({"charge": charge, "code": "card_declined", "type": "card_error"});
+            let code = failure_code(self.common.method);
+            intent.last_error = json!({"charge": charge, "code": code, "type": "card_error"});
         }
         self.emit_charge("charge.failed");
         self.emit_intent("payment_intent.payment_failed");
@@ -97,62 +145,13 @@ impl<'s, 'a> Payment<'s, 'a> {
         self.succeed();
     }
 
-    /// The card is authorised; capture comes later.
-    pub(crate) fn authorise(&mut self) {
-        self.script.request_after(SOON);
-        self.add_charge("succeeded", 0);
-        self.set_intent("requires_capture");
-        if let Some(intent) = &mut self.intent {
-            intent.capturable = intent.amount;
-        }
-        self.emit_charge("charge.succeeded");
-        self.emit_intent("payment_intent.amount_capturable_updated");
-        let charge = self.charge().id.clone();
-        self.script.fact("payment.authorized", &[&charge]);
-    }
-
-    /// All or part of the authorised amount is captured; the rest is released.
-    pub(crate) fn capture(&mut self, amount: i64, rest: Rest) {
-        self.script.request_after((60, 4000));
-        let bt = self.script.id("txn");
-        let released = self.amount - amount;
-        let charge = self.charge();
-        charge.captured = true;
-        charge.amount_captured = amount;
-        charge.balance_transaction = Some(bt);
-        charge.released = if rest.shown { released } else { 0 };
-        if rest.has_refund {
-            self.release(released);
-        }
-        self.intent_succeeds(amount);
-        self.emit_charge("charge.captured");
-        self.emit_intent("payment_intent.succeeded");
-        self.captured(amount);
-    }
-
-    /// The authorisation ends unused: somebody cancels it, or a week passes.
-    pub(crate) fn release_all(&mut self, expires: bool) {
-        if expires {
-            self.script.happens_after_days((7, 7));
-        } else {
-            self.script.request_after((60, 4000));
-        }
-        let amount = self.amount;
-        self.charge().released = amount;
-        self.release(amount);
-        self.emit_charge(if expires { "charge.expired" } else { "charge.refunded" });
-        if self.intent.is_some() {
-            self.canceled(if expires { "automatic" } else { "requested_by_customer" });
-        }
-    }
-
     /// The checkout is given up before any attempt.
     pub(crate) fn cancel(&mut self) {
         self.script.request_after((60, 4000));
         self.canceled("abandoned");
     }
 
-    fn canceled(&mut self, reason: &'static str) {
+    pub(crate) fn canceled(&mut self, reason: &'static str) {
         self.set_intent("canceled");
         let now = self.script.now;
         if let Some(intent) = &mut self.intent {
@@ -165,8 +164,8 @@ impl<'s, 'a> Payment<'s, 'a> {
     }
 
     /// A bank debit starts. Its pending charge already says that all was captured.
-    pub(crate) fn start_bank_debit(&mut self) {
-        self.common.method = "us_bank_account";
+    pub(crate) fn start_bank_debit(&mut self, method: &'static str) {
+        self.common.method = method;
         self.script.request_after(SOON);
         self.add_charge("pending", self.amount);
         self.set_intent("processing");
@@ -175,8 +174,8 @@ impl<'s, 'a> Payment<'s, 'a> {
     }
 
     /// Days later the bank pays, or not.
-    pub(crate) fn settle_bank_debit(&mut self, paid: bool) {
-        self.script.happens_after_days((1, 4));
+    pub(crate) fn settle_bank_debit(&mut self, days: (i64, i64), paid: bool) {
+        self.script.happens_after_days(days);
         if paid {
             let bt = self.script.id("txn");
             let charge = self.charge();
@@ -190,23 +189,25 @@ impl<'s, 'a> Payment<'s, 'a> {
     }
 
     fn succeed(&mut self) {
-        let (amount, late) = (self.amount, self.script.shape == Shape::Flat);
+        let (amount, late) = (self.amount, self.script.shape.captures_async());
         let bt = self.charge().balance_transaction.take_if(|_| late);
+        let transfer = self.common.connect.transfer.take_if(|_| late);
+        let fee = self.common.connect.fee.take_if(|_| late);
         self.intent_succeeds(amount);
         self.emit_charge("charge.succeeded");
         self.emit_intent("payment_intent.succeeded");
-        self.captured(amount);
+        self.captured(0, amount);
         if bt.is_some() {
-            // Captured asynchronously: the balance transaction shows up a little later.
+            // Captured asynchronously: what money moved shows up a little later.
             self.script.happens_after_days((0, 0));
             self.charge().balance_transaction = bt;
-            let object = self.charge_json();
-            let before = json!({"balance_transaction": null});
-            self.script.emit_change("charge.updated", object, before);
+            self.common.connect.transfer = transfer;
+            self.common.connect.fee = fee;
+            self.emit_charge_change(json!({"balance_transaction": null}));
         }
     }
 
-    fn intent_succeeds(&mut self, received: i64) {
+    pub(crate) fn intent_succeeds(&mut self, received: i64) {
         self.set_intent("succeeded");
         if let Some(intent) = &mut self.intent {
             intent.received = received;
@@ -214,9 +215,13 @@ impl<'s, 'a> Payment<'s, 'a> {
         }
     }
 
-    fn captured(&mut self, amount: i64) {
+    /// States that the last charge's captured amount went from `before` to `total`.
+    pub(crate) fn captured(&mut self, before: i64, total: i64) {
         let charge = self.charge().id.clone();
-        self.script.fact("payment.captured", &[&charge, &amount.to_string()]);
+        self.script.fact("payment.captured", &[&charge, &total.to_string()]);
+        let (name, currency) = (self.name(), self.common.currency);
+        let accounts = ("stripe_clearing", "unallocated");
+        self.script.moves(("capture", &name), currency, total - before, accounts);
     }
 
     /// The last charge; every step that needs one comes after one was made.
@@ -224,10 +229,10 @@ impl<'s, 'a> Payment<'s, 'a> {
         self.charges.last_mut().expect("a charge is made first")
     }
 
-    fn add_charge(&mut self, status: &'static str, captured: i64) {
+    pub(crate) fn add_charge(&mut self, status: &'static str, captured: i64) {
         let paid = status == "succeeded" && captured > 0;
         let charge = Charge {
-            id: self.script.id("ch"),
+            id: self.script.id(if self.common.method == "card" { "ch" } else { "py" }),
             intent: self.intent.as_ref().map(|intent| intent.id.clone()),
             created: self.script.now,
             amount: self.amount,
@@ -242,7 +247,7 @@ impl<'s, 'a> Payment<'s, 'a> {
         self.charges.push(charge);
     }
 
-    fn set_intent(&mut self, status: &'static str) {
+    pub(crate) fn set_intent(&mut self, status: &'static str) {
         if let Some(intent) = &mut self.intent {
             intent.status = status;
             intent.last_error = Value::Null;
@@ -253,10 +258,24 @@ impl<'s, 'a> Payment<'s, 'a> {
         self.intent.as_ref().map(|intent| intent.id.as_str())
     }
 
+    /// The Stripe id that names the payment: the intent's, else the charge's.
+    pub(crate) fn name(&self) -> String {
+        let charge = self.charges.last().map(|charge| charge.id.as_str());
+        self.intent_id().or(charge).unwrap_or_default().to_owned()
+    }
+
     pub(crate) fn charge_json(&mut self) -> Value {
         let shape = self.script.shape;
         let common = self.common.clone();
         self.charge().json(shape, &common)
+    }
+
+    /// Somebody writes metadata on the charge afterwards; the intent does not get it.
+    pub(crate) fn label_charge(&mut self, links: Links) {
+        self.script.request_after(SOON);
+        self.common.metadata = links.metadata();
+        self.links = links;
+        self.emit_charge_change(json!({"metadata": {}}));
     }
 
     pub(crate) fn emit_charge(&mut self, kind: &'static str) {
@@ -264,125 +283,60 @@ impl<'s, 'a> Payment<'s, 'a> {
         self.script.emit(kind, object);
     }
 
-    fn emit_intent(&mut self, kind: &'static str) -> String {
+    pub(crate) fn emit_charge_change(&mut self, before: Value) {
+        let object = self.charge_json();
+        self.script.emit_change("charge.updated", object, before);
+    }
+
+    pub(crate) fn emit_intent(&mut self, kind: &'static str) -> String {
         let Some(intent) = &self.intent else { return String::new() };
         let object = intent.json(self.script.shape, &self.common, &self.charges);
         self.script.emit(kind, object)
     }
 
-    /// States the payment's row.
+    /// Ends the payment's story: states its row, and what it holds.
     pub(crate) fn is(&mut self, status: &'static str, captured: i64, refunded: i64) {
+        let held = Held {
+            row: self.script.truth.txns.len(),
+            name: self.name(),
+            created: match (&self.intent, self.charges.last()) {
+                (Some(intent), _) => intent.created,
+                (None, charge) => charge.map_or(0, |charge| charge.created),
+            },
+            currency: self.common.currency.to_uppercase(),
+            captured,
+            left: captured - self.given_back(),
+            links: self.links.clone(),
+            destination: self.destination.clone(),
+            application_fee: self.application_fee,
+            is_own: self.script.account.is_none(),
+        };
         let row = TxnRow {
             stripe_pi: self.intent_id().map(str::to_owned),
             stripe_ch: self.charges.last().map(|charge| charge.id.clone()),
+            account: self.script.account.clone(),
             status,
             amount: self.amount,
             captured,
             refunded,
-            currency: self.common.currency.to_uppercase(),
-            quote_id: self.quote_id.clone(),
+            currency: held.currency.clone(),
+            quote_id: None,
+            order_id: self.links.order.clone(),
+            fee: 0,
+            tax: 0,
+            provider_id: None,
+            destination_account: self.destination.as_ref().map(|to| to.account.clone()),
+            reviews: self.reviews.clone(),
+            fraud_warnings: self.fraud_warnings.clone(),
         };
         self.script.truth.txns.push(row);
-    }
-
-    /// States the row of the refund at this index.
-    pub(crate) fn refund_is(&mut self, index: usize, status: &'static str) {
-        let refund = &self.charge().refunds[index];
-        let row = RefundRow { stripe_ref: refund.id.clone(), status, amount: refund.amount };
-        self.script.truth.refunds.push(row);
+        self.script.held.push(held);
     }
 }
 
-/// How an account shows the released rest of a partial capture.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rest {
-    /// In the charge's `amount_refunded`.
-    pub(crate) shown: bool,
-    /// As a refund object of its own, without a balance transaction.
-    pub(crate) has_refund: bool,
-}
-
-impl Rest {
-    /// Nothing is left to release.
-    pub(crate) const NONE: Self = Self { shown: false, has_refund: false };
-}
-
-/// Refunds.
-impl Payment<'_, '_> {
-    /// Refunds captured money and returns the refund's index.
-    pub(crate) fn refund(&mut self, amount: i64, status: &'static str) -> usize {
-        self.script.request_after((60, 90_000));
-        let before = json!({"amount_refunded": self.charge().amount_refunded()});
-        let bt = self.script.id("txn");
-        let refund = self.new_refund(amount, status, Some(bt));
-        self.script.fact("refund.issued", &[&refund.id]);
-        let index = self.charge().refunds.len();
-        self.charge().refunds.push(refund);
-        let object = self.charge_json();
-        self.script.emit_change("charge.refunded", object, before);
-        if self.script.shape == Shape::Flat {
-            self.emit_refund("refund.created", index);
-        }
-        index
-    }
-
-    /// Days later the bank has the last word on a refund.
-    pub(crate) fn settle_refund(&mut self, index: usize, status: &'static str) {
-        self.script.happens_after_days((1, 3));
-        let refunded = self.charge().amount_refunded();
-        self.charge().refunds[index].status = status;
-        if self.script.shape == Shape::Flat {
-            self.emit_refund("refund.updated", index);
-            if status == "failed" {
-                self.emit_refund("refund.failed", index);
-            }
-        } else {
-            self.emit_refund("charge.refund.updated", index);
-        }
-        if status == "succeeded" {
-            return;
-        }
-        let id = self.charge().refunds[index].id.clone();
-        self.script.fact("refund.failed", &[&id]);
-        // Not every account gets this event: the refund alone must be enough.
-        if self.script.rng().chance(0.7) {
-            let object = self.charge_json();
-            let before = json!({"amount_refunded": refunded});
-            self.script.emit_change("charge.updated", object, before);
-        }
-    }
-
-    fn release(&mut self, amount: i64) {
-        let mut refund = self.new_refund(amount, "succeeded", None);
-        refund.is_release = true;
-        let index = self.charge().refunds.len();
-        self.charge().refunds.push(refund);
-        if self.script.shape == Shape::Flat {
-            self.emit_refund("refund.created", index);
-        }
-    }
-
-    fn new_refund(&mut self, amount: i64, status: &'static str, bt: Option<String>) -> Refund {
-        Refund {
-            id: self.script.id("re"),
-            charge: self.charge().id.clone(),
-            intent: self.intent_id().map(str::to_owned),
-            created: self.script.now,
-            amount,
-            status,
-            balance_transaction: bt,
-            source_transfer_reversal: None,
-            is_release: false,
-        }
-    }
-
-    fn emit_refund(&mut self, kind: &'static str, index: usize) {
-        let object = self
-            .charges
-            .last()
-            .map(|charge| charge.refunds[index].json(self.script.shape, &self.common));
-        if let Some(object) = object {
-            self.script.emit(kind, object);
-        }
-    }
+/// An amount that people pay, in the currency's minor units.
+pub(crate) fn usual_amount(script: &mut Script<'_>, currency: &str) -> i64 {
+    let amount = script.rng().between(500, 50_000);
+    // Stripe takes three-decimal currencies in tens of the smallest unit only.
+    if currency == "kwd" { amount * 10 } else { amount }
 }

@@ -5,13 +5,16 @@ use crate::comparison::{self, Lines};
 use crate::load::Latency;
 use crate::system::System;
 use domain::archive;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-/// Read from Kafka, PostgreSQL, S3 and Firehose's bucket.
+/// Read from Kafka's topics, PostgreSQL, S3 and Firehose's bucket.
 pub(super) struct Found {
     pub(super) expected: Lines,
     pub(super) lines: Lines,
+    /// Balances of the ledger's accounts by currency, minor units; debit is positive.
+    pub(super) ledger: BTreeMap<String, BTreeMap<String, i64>>,
     /// Records in the topic.
     pub(super) records: usize,
     /// Distinct events that the database knows, the quarantined ones included.
@@ -26,17 +29,39 @@ pub(super) struct Found {
     pub(super) altered: usize,
     /// Ids of the facts that must be published.
     pub(super) facts: BTreeSet<String>,
-    /// Distinct `factid`s that arrived, by type.
-    pub(super) delivered: BTreeMap<String, BTreeSet<String>>,
-    pub(super) deliveries: usize,
+    /// What each sink of domain events has.
+    pub(super) sinks: [(&'static str, Delivered); 2],
     pub(super) latency: Latency,
+}
+
+/// The domain events that a sink has.
+#[derive(Default)]
+pub(super) struct Delivered {
+    /// Distinct `factid`s, by type.
+    pub(super) facts: BTreeMap<String, BTreeSet<String>>,
+    pub(super) deliveries: usize,
+}
+
+impl Delivered {
+    fn of<'a>(events: impl IntoIterator<Item = &'a Value>) -> Self {
+        let mut delivered = Self::default();
+        for event in events {
+            let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+            delivered.facts.entry(text("type")).or_default().insert(text("factid"));
+            delivered.deliveries += 1;
+        }
+        delivered
+    }
+
+    /// Distinct `factid`s of every type.
+    pub(super) fn distinct(&self) -> BTreeSet<String> {
+        self.facts.values().flatten().cloned().collect()
+    }
 }
 
 impl Found {
     pub(super) async fn read(system: &System, plan: &Plan) -> anyhow::Result<Self> {
         let pool = &system.pool;
-        let ids: Vec<String> = plan.distinct.iter().filter_map(|one| one.id.clone()).collect();
-        let from_stripe = &ids[..plan.distinct.len() - plan.from_corpus];
         let count = async |query: &'static str| -> anyhow::Result<usize> {
             let count: i64 = sqlx::query_scalar(query).fetch_one(pool).await?;
             Ok(usize::try_from(count)?)
@@ -48,8 +73,9 @@ impl Found {
             .fetch_all(pool)
             .await?;
         let mut found = Self {
-            expected: comparison::expected(&plan.truth, &plan.known),
-            lines: comparison::found(pool, &plan.truth, from_stripe).await?,
+            expected: comparison::expected(&plan.lifecycles),
+            lines: comparison::found(pool, &plan.lifecycles).await?,
+            ledger: BTreeMap::new(),
             records: 0,
             events: known + unreadable,
             unreadable,
@@ -64,14 +90,27 @@ impl Found {
             archived: 0,
             altered: 0,
             facts: facts.into_iter().collect(),
-            delivered: BTreeMap::new(),
-            deliveries: 0,
+            sinks: [
+                ("Firehose", Delivered::of(&system.delivered().await?)),
+                ("Kafka", Delivered::of(system.on_domain_topic().await?.iter().map(|m| &m.event))),
+            ],
             latency: Latency::default(),
         };
+        found.read_ledger(system).await?;
         found.read_archive(system).await?;
-        found.read_delivered(system).await?;
         found.read_latency(system).await?;
         Ok(found)
+    }
+
+    async fn read_ledger(&mut self, system: &System) -> anyhow::Result<()> {
+        let query = "select currency, ledger_account, sum(balance_cents)::bigint
+                     from pay.ledger_balance group by 1, 2";
+        let balances: Vec<(String, String, i64)> =
+            sqlx::query_as(query).fetch_all(&system.pool).await?;
+        for (currency, account, balance) in balances {
+            self.ledger.entry(currency).or_default().insert(account, balance);
+        }
+        Ok(())
     }
 
     async fn read_archive(&mut self, system: &System) -> anyhow::Result<()> {
@@ -99,15 +138,6 @@ impl Found {
         Ok(())
     }
 
-    async fn read_delivered(&mut self, system: &System) -> anyhow::Result<()> {
-        for event in system.delivered().await? {
-            let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
-            self.delivered.entry(text("type")).or_default().insert(text("factid"));
-            self.deliveries += 1;
-        }
-        Ok(())
-    }
-
     async fn read_latency(&mut self, system: &System) -> anyhow::Result<()> {
         let query = "select (extract(epoch from applied_at - received_at) * 1000000)::bigint
                      from pay.event where received_at is not null";
@@ -116,10 +146,5 @@ impl Found {
             self.latency.record(Duration::from_micros(u64::try_from(us).unwrap_or(0)));
         }
         Ok(())
-    }
-
-    /// Distinct `factid`s that arrived.
-    pub(super) fn domain_events(&self) -> BTreeSet<String> {
-        self.delivered.values().flatten().cloned().collect()
     }
 }

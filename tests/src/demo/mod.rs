@@ -3,13 +3,13 @@
 mod found;
 mod show;
 
+use crate::inputs;
 use crate::load::{self, Payload, Report};
 use crate::stack::Stack;
 use crate::system::{Ingest, Reconciler, System};
 use anyhow::Context as _;
 use found::Found;
-use lifecycles::{Delivery, Lifecycle, Rng, Scenario, Stripe, Truth};
-use std::collections::BTreeSet;
+use lifecycles::{Delivery, Lifecycle, Rng, Scenario, Stripe};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -38,9 +38,6 @@ pub struct Options {
 /// What is sent, and what it must come to.
 struct Plan {
     lifecycles: Vec<Lifecycle>,
-    truth: Truth,
-    /// Connected accounts whose provider is known before the first event.
-    known: BTreeSet<String>,
     /// Distinct events of lifecycles and corpus.
     distinct: Vec<Payload>,
     from_corpus: usize,
@@ -52,10 +49,12 @@ struct Plan {
 pub async fn play(options: &Options) -> anyhow::Result<bool> {
     let begin = Instant::now();
     let stack = Stack::from_env().await?;
-    step("making a topic, a database and a delivery stream for this run");
+    step("making two topics, a database and a delivery stream for this run");
     let mut system = System::create(&stack, "demo", PARTITIONS).await?;
     let plan = plan(options)?;
-    connect_providers(&system, &plan.known).await?;
+    // Half of the quotes and providers are there before the first event, the others come later.
+    let (early, late) = plan.lifecycles.split_at(plan.lifecycles.len() / 2);
+    inputs::write(&system.pool, early).await?;
 
     step("starting ingest and reconciler");
     let ingest = system.ingest("ingest", &[]).await?;
@@ -65,7 +64,9 @@ pub async fn play(options: &Options) -> anyhow::Result<bool> {
     let mut sender = ingest.sender()?;
     sender.concurrency = 16;
     sender.retries = 5;
-    let report = sender.send(plan.sent.clone(), || ()).await;
+    let sending = sender.send(plan.sent.clone(), || ());
+    let (report, written) = tokio::join!(sending, inputs::write(&system.pool, late));
+    written?;
 
     step("waiting until all is applied, archived and published");
     system.caught_up(&["project", "archive"], options.deadline).await?;
@@ -75,6 +76,7 @@ pub async fn play(options: &Options) -> anyhow::Result<bool> {
     show::sent(&plan, &report);
     show::rows(&plan, &found);
     show::story(&system, story_id(&plan.lifecycles))?;
+    show::ledger(&found);
     show::archive(&found);
     show::domain_events(&found);
     show::latency(&found);
@@ -106,7 +108,6 @@ fn plan(options: &Options) -> anyhow::Result<Plan> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let start = now.saturating_sub(PAST).as_secs();
     let mut stripe = Stripe::new(options.seed, start.cast_signed());
-    let known = stripe.accounts().iter().take(2).cloned().collect();
     let lifecycles = stripe.mixed(options.lifecycles);
     let mut distinct = load::generated(&lifecycles);
     let from_lifecycles = distinct.len();
@@ -119,24 +120,7 @@ fn plan(options: &Options) -> anyhow::Result<Plan> {
     let mut delivery = Delivery::new(options.seed);
     let mut sent = delivery.duplicated(&distinct, options.duplicates);
     delivery.shuffle(&mut sent);
-    Ok(Plan {
-        truth: Truth::of(lifecycles.iter().map(|story| &story.truth)),
-        from_corpus: distinct.len() - from_lifecycles,
-        lifecycles,
-        known,
-        distinct,
-        sent,
-    })
-}
-
-async fn connect_providers(system: &System, known: &BTreeSet<String>) -> anyhow::Result<()> {
-    for (number, account) in known.iter().enumerate() {
-        let query = "insert into acc.provider_connect (user_id, stripe_acct, status)
-                     values ($1, $2, 'pending')";
-        let provider = format!("usr_demo_{number}");
-        sqlx::query(query).bind(provider).bind(account).execute(&system.pool).await?;
-    }
-    Ok(())
+    Ok(Plan { from_corpus: distinct.len() - from_lifecycles, lifecycles, distinct, sent })
 }
 
 /// The payment whose story is told: one with a dispute, if there is one.
@@ -161,11 +145,16 @@ fn differences(plan: &Plan, report: &Report, found: &Found) -> Vec<String> {
     equal("distinct events recorded", found.events, plan.distinct.len());
     equal("records in the archive", found.archived, found.records);
     equal("records whose archived body differs from the topic's", found.altered, 0);
-    let delivered = found.domain_events();
-    let lost = found.facts.difference(&delivered);
-    lines.extend(lost.map(|fact| format!("the fact {fact} was not delivered")));
-    let invented = delivered.difference(&found.facts);
-    lines.extend(invented.map(|fact| format!("delivered, but no fact: {fact}")));
+    for (sink, delivered) in &found.sinks {
+        let delivered = delivered.distinct();
+        let lost = found.facts.difference(&delivered);
+        lines.extend(lost.map(|fact| format!("{sink} did not get the fact {fact}")));
+        let invented = delivered.difference(&found.facts);
+        lines.extend(invented.map(|fact| format!("{sink} got what is no fact: {fact}")));
+    }
+    let unbalanced =
+        found.ledger.iter().filter(|(_, accounts)| accounts.values().sum::<i64>() != 0);
+    lines.extend(unbalanced.map(|(currency, _)| format!("the ledger in {currency} is not zero")));
     lines
 }
 

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::projection::{Scratch, item};
 
-const STEPS: [Step; 21] = [
+const STEPS: [Step; 25] = [
     Step::InsertEvents,
     Step::TakeUpEvents,
     Step::FindVariants,
@@ -27,12 +27,16 @@ const STEPS: [Step; 21] = [
     Step::LockObjects,
     Step::ReadObjects,
     Step::ReadProviders,
+    Step::ReadQuotes,
     Step::SaveObjects,
     Step::WriteTxns,
     Step::WriteRefunds,
     Step::WriteDisputes,
     Step::WritePayouts,
     Step::WriteProviders,
+    Step::WriteInvoices,
+    Step::WriteLedger,
+    Step::WriteDiscrepancies,
     Step::WriteFacts,
     Step::SetHeld,
     Step::Queue,

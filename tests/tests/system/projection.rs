@@ -1,5 +1,7 @@
 //! The projection on a real PostgreSQL: whatever order, repetition and split, the same hash.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,10 +9,12 @@ use domain::event::decode;
 use domain::record::{RawRecord, header};
 use domain::settings::Settings;
 use harness::stack::eventually;
+use harness::{comparison, inputs};
 use kafka::topic::Topic;
-use lifecycles::{Delivery, Event, Stripe, Truth};
+use lifecycles::{Delivery, Event, Lifecycle, Rng, Scenario, Stripe};
 use reconciler::database;
-use reconciler::store::{Batch, Item, Store};
+use reconciler::sink::Sink;
+use reconciler::store::{Batch, Item, Pace, Step, Store};
 use serde_json::Value;
 use service::secret::SecretString;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
@@ -43,7 +47,7 @@ impl Scratch {
 
     pub(crate) fn store(&self, purpose: &str) -> Store {
         let pool = database::pool(&SecretString::from(self.url.clone()), purpose, 2).unwrap();
-        Store::new(pool, Settings::new(false), &topic())
+        Store::new(pool, Settings::new(false), [Sink::Firehose].into(), &topic())
     }
 
     pub(crate) async fn hash(&self) -> Vec<(&'static str, String)> {
@@ -52,7 +56,13 @@ impl Scratch {
         parts.into_iter().map(|(name, hash)| (name, hash.to_string())).collect()
     }
 
+    /// Holds what it would tell against the schemas, and drops it.
     pub(crate) async fn drop(self) {
+        let waiting = sqlx::query_scalar("select payload from pay.outbox");
+        let waiting: Vec<String> = waiting.fetch_all(&self.pool).await.unwrap();
+        let events: Vec<Value> =
+            waiting.iter().map(|payload| serde_json::from_str(payload).unwrap()).collect();
+        harness::domain_events::check(&events).unwrap();
         self.pool.close().await;
         let mut connection = PgConnection::connect(&self.admin).await.unwrap();
         let sql = format!("drop database {} with (force)", self.name);
@@ -106,44 +116,133 @@ pub(crate) async fn hash_of(scratch: &Scratch, events: &[Event]) -> String {
     parts.iter().flat_map(|(name, hash)| [*name, " ", hash, "\n"]).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn order_repetition_and_splits_give_the_same_hash() {
-    let seed: u64 = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(42);
+fn seed() -> u64 {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(42);
     println!("SEED={seed}");
-    let lives = Stripe::new(seed, START).mixed(120);
+    seed
+}
+
+async fn rederived(store: &Store) {
+    while store.rederive().await.unwrap() > 0 {}
+}
+
+/// What many lives come to, one batch after another, with every input there from the start.
+async fn in_order(lives: &[Lifecycle], seed: u64) -> Vec<(&'static str, String)> {
+    let scratch = Scratch::new(&format!("in_order_{seed}")).await;
+    inputs::write(&scratch.pool, lives).await.unwrap();
     let events: Vec<Event> = lives.iter().flat_map(|life| life.events.iter().cloned()).collect();
-    let truth = Truth::of(lives.iter().map(|life| &life.truth));
+    let store = scratch.store("order");
+    apply(&store, &Delivery::new(seed).batches(&events, 200)).await;
+    rederived(&store).await;
+    let found = comparison::found(&scratch.pool, lives).await.unwrap();
+    let differences = comparison::differences(&comparison::expected(lives), &found);
+    assert!(differences.is_empty(), "{differences:#?}");
+    let hash = scratch.hash().await;
+    scratch.drop().await;
+    hash
+}
 
-    let in_order = Scratch::new("in_order").await;
-    let mut delivery = Delivery::new(seed);
-    apply(&in_order.store("order"), &delivery.batches(&events, 200)).await;
-    let expected = in_order.hash().await;
-    let statuses: Vec<(String, i64)> =
-        sqlx::query_as("select status, count(*) from pay.txn group by 1 order by 1")
-            .fetch_all(&in_order.pool)
-            .await
-            .unwrap();
-    let mut counted = std::collections::BTreeMap::<String, i64>::new();
-    for txn in &truth.txns {
-        *counted.entry(txn.status.to_owned()).or_default() += 1;
-    }
-    assert_eq!(statuses, Vec::from_iter(counted));
+#[tokio::test(flavor = "multi_thread")]
+async fn order_repetition_splits_and_late_inputs_give_the_truth_and_the_same_hash() {
+    let seed = seed();
+    let lives = Stripe::new(seed, START).mixed(2 * Scenario::ALL.len());
+    let events: Vec<Event> = lives.iter().flat_map(|life| life.events.iter().cloned()).collect();
+    let expected = in_order(&lives, seed).await;
 
-    // Two processes that share the shuffled, doubled events, each with batches of its own.
+    // Two processes that share the shuffled, doubled events, each with batches of its own, while
+    // quotes and providers come.
     let shared = Scratch::new("shared").await;
+    let mut delivery = Delivery::new(seed);
     let mut unkind = delivery.duplicated(&events, 0.4);
     delivery.shuffle(&mut unkind);
     let (left, right) = unkind.split_at(unkind.len() / 2);
     let (left, right) = (delivery.batches(left, 60), delivery.batches(right, 60));
     let (one, other) = (shared.store("one"), shared.store("other"));
-    tokio::join!(apply(&one, &left), apply(&other, &right));
+    let late = async {
+        for life in lives.chunks(5) {
+            inputs::write(&shared.pool, life).await.unwrap();
+            one.rederive().await.unwrap();
+        }
+    };
+    tokio::join!(apply(&one, &left), apply(&other, &right), late);
+    rederived(&one).await;
     assert_eq!(shared.hash().await, expected);
 
-    // Reading it all again changes nothing.
+    // Reading it all again changes nothing, and books nothing.
+    let entries = async || -> i64 {
+        let count = sqlx::query_scalar("select count(*) from pay.ledger_entry");
+        count.fetch_one(&shared.pool).await.unwrap()
+    };
+    let before = entries().await;
     apply(&one, std::slice::from_ref(&events)).await;
     assert_eq!(shared.hash().await, expected);
-    in_order.drop().await;
+    assert_eq!(entries().await, before);
     shared.drop().await;
+}
+
+/// Ends the connection of a transaction before one of its statements, now and then: what a killed
+/// process leaves behind.
+struct Killer {
+    watch: PgPool,
+    name: &'static str,
+    rng: Mutex<Rng>,
+    kills: AtomicUsize,
+}
+
+impl Pace for Killer {
+    async fn before(&self, _: Step) {
+        // A transaction has some twenty statements.
+        if !self.rng.lock().unwrap().chance(0.02) {
+            return;
+        }
+        self.kills.fetch_add(1, Ordering::Relaxed);
+        sqlx::query(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where application_name = $1 and datname = current_database()
+               and state = 'idle in transaction'",
+        )
+        .bind(format!("reconciler.{}", self.name))
+        .execute(&self.watch)
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_between_any_two_statements_it_comes_to_the_same_hash() {
+    let seed = seed();
+    let lives = Stripe::new(seed ^ 1, START).mixed(Scenario::ALL.len());
+    let events: Vec<Event> = lives.iter().flat_map(|life| life.events.iter().cloned()).collect();
+    let expected = in_order(&lives, seed ^ 1).await;
+    let scratch = Scratch::new("killed").await;
+    let mut delivery = Delivery::new(seed);
+    let mut unkind = delivery.duplicated(&events, 0.2);
+    delivery.shuffle(&mut unkind);
+    let (left, right) = unkind.split_at(unkind.len() / 2);
+    let halves = [("one", left.to_vec(), 2), ("other", right.to_vec(), 3)];
+    let work = halves.into_iter().map(|(name, half, salt)| {
+        let (store, watch) = (scratch.store(name), scratch.pool.clone());
+        let batches = Delivery::new(seed ^ salt).batches(&half, 20);
+        async move {
+            let (rng, kills) = (Mutex::new(Rng::new(seed ^ salt)), AtomicUsize::new(0));
+            let killer = Killer { watch, name, rng, kills };
+            for events in &batches {
+                let items: Vec<Item> = events.iter().map(|it| item(&store, &it.body)).collect();
+                let batch = Batch { items: &items, positions: [].into() };
+                while let Err(fault) = store.apply_paced(&batch, &killer).await {
+                    assert!(fault.decision.is_transient(), "{fault}");
+                }
+            }
+            killer.kills.into_inner()
+        }
+    });
+    let (kills, written) =
+        tokio::join!(futures::future::join_all(work), inputs::write(&scratch.pool, &lives));
+    written.unwrap();
+    assert!(kills.iter().all(|kills| *kills > 0), "{kills:?}");
+    rederived(&scratch.store("last")).await;
+    assert_eq!(scratch.hash().await, expected);
+    scratch.drop().await;
 }
 
 /// An account's own metadata may name its provider, change it, and come before or after the payout.

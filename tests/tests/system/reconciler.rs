@@ -104,13 +104,15 @@ async fn a_database_that_fell_back_gets_what_it_lost() {
     let run = system.reconciler("run", "project", &[]).await.unwrap();
     system.caught_up(&["project"], DEADLINE).await.unwrap();
     // A failover to a server that never saw any of it, unnoticed by the process.
-    sqlx::query(
-        "truncate pay.event, pay.stripe_object, pay.fact, pay.outbox, pay.position, pay.txn,
-           pay.refund, pay.dispute, pay.payout, acc.provider_connect, pay.rederive",
-    )
-    .execute(&system.pool)
-    .await
-    .unwrap();
+    let fallback = "
+        alter table pay.ledger_entry disable trigger ledger_entry_append_only;
+        alter table pay.ledger_posting disable trigger ledger_posting_append_only;
+        truncate pay.event, pay.stripe_object, pay.fact, pay.outbox, pay.position, pay.txn,
+          pay.refund, pay.dispute, pay.payout, pay.invoice, pay.invoice_payment, pay.discrepancy,
+          pay.ledger_entry, pay.ledger_posting, acc.provider_connect, pay.rederive;
+        alter table pay.ledger_entry enable trigger ledger_entry_append_only;
+        alter table pay.ledger_posting enable trigger ledger_posting_append_only;";
+    sqlx::raw_sql(fallback).execute(&system.pool).await.unwrap();
     raw::write_events(&system, after, 4).await;
     system.caught_up(&["project"], DEADLINE).await.unwrap();
     assert_eq!(hash(&system), expected);

@@ -81,6 +81,8 @@ async fn rows(pool: &PgPool) -> Rows {
          union all select 'pay.dispute', dispute_id, to_jsonb(t) - 'updated_at'
            from pay.dispute as t
          union all select 'pay.payout', payout_id, to_jsonb(t) - 'updated_at' from pay.payout as t
+         union all select 'pay.invoice', invoice_id, to_jsonb(t) - 'updated_at'
+           from pay.invoice as t
          union all select 'acc.provider_connect', user_id, to_jsonb(t) - 'updated_at'
            from acc.provider_connect as t",
     )

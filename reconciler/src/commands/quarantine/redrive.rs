@@ -1,21 +1,26 @@
 //! `reconciler quarantine redrive`: puts records through the current decoding and applying.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, bail};
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 use domain::event::{Reason, Rejected, decode};
+use domain::settings::Settings;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use service::exit::Outcome;
+use service::exit::{ConfigError, Outcome};
 use sqlx::PgPool;
 
 use super::kept::{self, Key};
 use super::place::Place;
 use crate::cli::Read;
-use crate::config::{Livemode, Project};
+use crate::config::{Livemode, Project, Sinks};
 use crate::database;
 use crate::fault::{Backoff, Decision, Fault, note};
+use crate::feed::BatchLimit;
 use crate::operation::{self, Operator};
+use crate::sink::Sink;
 use crate::store::{Applied, Change, Item, Rehearsal, Store};
 
 mod report;
@@ -53,6 +58,8 @@ pub(crate) struct Arguments {
     read: Read,
     #[command(flatten)]
     project: Project,
+    #[command(flatten)]
+    sinks: Sinks,
 }
 
 /// Redrives; exit code 3 when something stays.
@@ -62,7 +69,8 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     if arguments.dry_run {
         let left = keys.len().saturating_sub(MAX_REHEARSED);
         keys.truncate(MAX_REHEARSED);
-        let mut run = Redrive::new(arguments, &pool, Way::Rehearse(Rehearsal::begin(&pool).await?));
+        let way = Way::Rehearse(Rehearsal::begin(&pool).await?);
+        let mut run = Redrive::new(arguments, &pool, way)?;
         run.all(&keys).await?;
         let (report, changes) = run.end().await?;
         return report.print_rehearsal(&changes, left, arguments.read.json);
@@ -72,7 +80,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     }
     let asked = arguments.asked();
     operation::record(&pool, &arguments.by, "quarantine redrive", asked, async |operation| {
-        let mut run = Redrive::new(arguments, &pool, Way::Redrive(operation));
+        let mut run = Redrive::new(arguments, &pool, Way::Redrive(operation))?;
         run.all(&keys).await?;
         let (report, _) = run.end().await?;
         let outcome = report.print(Some(operation), arguments.read.json)?;
@@ -108,24 +116,30 @@ enum Way {
 
 /// A redrive under way.
 struct Redrive<'a> {
-    project: &'a Project,
-    livemode: Livemode,
     pool: &'a PgPool,
+    settings: Settings,
+    sinks: BTreeSet<Sink>,
+    limit: BatchLimit,
     way: Way,
     report: Report,
 }
 
 impl<'a> Redrive<'a> {
-    fn new(arguments: &'a Arguments, pool: &'a PgPool, way: Way) -> Self {
-        let Arguments { project, livemode, .. } = arguments;
-        Self { project, livemode: *livemode, pool, way, report: Report::default() }
+    fn new(arguments: &Arguments, pool: &'a PgPool, way: Way) -> Result<Self, ConfigError> {
+        Ok(Self {
+            pool,
+            settings: arguments.project.settings(arguments.livemode)?,
+            sinks: arguments.sinks.chosen(),
+            limit: arguments.project.batch(),
+            way,
+            report: Report::default(),
+        })
     }
 
     async fn all(&mut self, keys: &[Key]) -> anyhow::Result<()> {
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} records, {eta} left")?;
         let progress = ProgressBar::new(keys.len() as u64).with_style(style);
-        let limit = self.project.batch();
-        for page in pages(keys, limit.records, limit.bytes) {
+        for page in pages(keys, self.limit.records, self.limit.bytes) {
             self.page(page).await?;
             progress.inc(page.len() as u64);
         }
@@ -135,9 +149,8 @@ impl<'a> Redrive<'a> {
 
     async fn page(&mut self, keys: &[Key]) -> anyhow::Result<()> {
         let Some(first) = keys.first() else { return Ok(()) };
-        let settings = self.project.settings(self.livemode);
-        let (cluster, topic_id) = (first.cluster.clone(), first.topic_id.clone());
-        let store = Store::of_log(self.pool.clone(), settings, cluster, topic_id);
+        let (settings, sinks) = (self.settings.clone(), self.sinks.clone());
+        let store = Store::of_log(self.pool.clone(), settings, sinks, first.log());
         let records = {
             let mut connection = database::acquire(self.pool).await?;
             kept::load(&mut connection, keys).await?

@@ -1,0 +1,112 @@
+//! What payments, refunds and disputes move in the ledger.
+//!
+//! Only the platform's own objects move the platform's balance. Of a payment that a connected
+//! account owns, the application fee alone is the platform's (`derive::books`).
+
+use super::{Payment, Seen};
+use crate::ledger::{Account, Subject, SubjectKind, Target};
+use crate::object::charge::Charge;
+use crate::object::dispute::{Dispute, Status};
+use crate::object::refund::Refund;
+use crate::settings::{Profile, Settings};
+
+/// Where captured money is until somebody has it.
+fn income(settings: &Settings) -> Account {
+    match settings.profile {
+        Profile::Marketplace => Account::Unallocated,
+        Profile::Merchant => Account::Revenue,
+    }
+}
+
+impl Payment<'_> {
+    /// What the payment itself moves. Its allocation comes once its quote is known.
+    pub(super) fn targets(&self, name: &str, settings: &Settings) -> Vec<Target> {
+        let Some(owner) = self.intent.as_ref().map(|seen| seen.state).or_else(|| {
+            let charge = self.main_charge()?;
+            Some(charge.state)
+        }) else {
+            return Vec::new();
+        };
+        let Some(currency) = self.currency() else { return Vec::new() };
+        let account = &owner.key.account;
+        let is_direct = self.is_direct();
+        let as_of = self.as_of();
+        let mut capture = Target::nothing(Subject::new(SubjectKind::Capture, account, name), as_of);
+        capture.since = self.milestones().captured_at.unwrap_or(as_of);
+        if !is_direct {
+            capture.moves(currency, self.captured(), income(settings), Account::StripeClearing);
+        }
+        let mut targets = vec![capture];
+        for charge in &self.charges {
+            let subject = Subject::new(SubjectKind::RefundsUnnamed, account, charge.object.id);
+            let mut target = Target::nothing(subject, charge.snapshot.created);
+            if !is_direct {
+                let amount = self.unnamed_refunds(charge);
+                target.moves(currency, amount, Account::StripeClearing, income(settings));
+            }
+            targets.push(target);
+        }
+        targets
+    }
+}
+
+/// A charge that makes no payment of its own moves nothing, whatever an earlier view thought.
+pub(super) fn no_payment(charge: &Seen<'_, Charge<'_>>) -> Vec<Target> {
+    let (account, id) = (&charge.state.key.account, charge.object.id);
+    let kinds = [SubjectKind::Capture, SubjectKind::Allocation];
+    let mut targets: Vec<Target> = kinds
+        .map(|kind| Target::nothing(Subject::new(kind, account, id), charge.snapshot.created))
+        .into();
+    if charge.object.is_far_side {
+        let subject = Subject::new(SubjectKind::RefundsUnnamed, account, id);
+        targets.push(Target::nothing(subject, charge.snapshot.created));
+    }
+    targets
+}
+
+/// A refund of captured money, from the moment that it is there until it fails or is canceled.
+pub(super) fn refund(
+    refund: &Seen<'_, Refund<'_>>,
+    gives_back_captured_money: bool,
+    settings: &Settings,
+) -> Target {
+    let Seen { object, state, snapshot } = refund;
+    let subject = Subject::new(SubjectKind::Refund, &state.key.account, object.id);
+    let mut target = Target::nothing(subject, snapshot.created);
+    target.since = object.created;
+    if gives_back_captured_money && !object.is_void() && !state.connected {
+        let to = income(settings);
+        target.moves(&object.currency, object.amount, Account::StripeClearing, to);
+    }
+    target
+}
+
+/// A dispute moves what its balance transactions say and nothing else.
+pub(super) fn dispute(dispute: &Seen<'_, Dispute<'_>>) -> Target {
+    let Seen { object, state, snapshot } = dispute;
+    let subject = Subject::new(SubjectKind::Dispute, &state.key.account, object.id);
+    let mut target = Target::nothing(subject, snapshot.created);
+    target.since = object.created;
+    if state.connected {
+        return target;
+    }
+    for movement in &object.movements {
+        let currency = &movement.currency;
+        let held = movement.amount.saturating_neg();
+        target.moves(currency, held, Account::StripeClearing, Account::DisputeHold);
+        let fee = movement.fee.unwrap_or(0);
+        target.moves(currency, fee, Account::StripeClearing, Account::DisputeFees);
+    }
+    if object.status == Status::Lost {
+        let lost: Vec<(String, i64)> = target
+            .balances
+            .iter()
+            .filter(|(line, sum)| line.account == Account::DisputeHold.as_str() && **sum > 0)
+            .map(|(line, sum)| (line.currency.clone(), *sum))
+            .collect();
+        for (currency, held) in lost {
+            target.moves(&currency, held, Account::DisputeHold, Account::DisputeLosses);
+        }
+    }
+    target
+}

@@ -1,0 +1,110 @@
+//! `pay.invoice` and `pay.invoice_payment`.
+
+use domain::row::{Invoice, InvoicePayment};
+use sqlx::PgConnection;
+
+use super::column;
+
+/// Writes invoices with their payments, and deletes payments that are no longer theirs.
+pub(super) async fn write(
+    tx: &mut PgConnection,
+    invoices: &[Invoice],
+    payments: &[InvoicePayment],
+) -> sqlx::Result<()> {
+    if invoices.is_empty() {
+        return Ok(());
+    }
+    write_invoices(tx, invoices).await?;
+    sqlx::query(
+        "delete from pay.invoice_payment as p
+         where p.invoice_id = any($1) and not exists (
+           select from unnest($2::text[], $3::text[]) as n(invoice_id, stripe_payment)
+           where n.invoice_id = p.invoice_id and n.stripe_payment = p.stripe_payment)",
+    )
+    .bind(column(invoices, |row| row.invoice_id.as_str()))
+    .bind(column(payments, |row| row.invoice_id.as_str()))
+    .bind(column(payments, |row| row.stripe_payment.as_str()))
+    .execute(&mut *tx)
+    .await?;
+    write_payments(tx, payments).await
+}
+
+async fn write_invoices(tx: &mut PgConnection, rows: &[Invoice]) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into pay.invoice as i (invoice_id, account, livemode, stripe_invoice, number,
+           customer, status, stripe_status, currency, amount_due_cents, amount_paid_cents,
+           amount_remaining_cents, total_cents, due_at, created_at)
+         select invoice_id, account, livemode, stripe_invoice, number, customer, status,
+           stripe_status, currency, amount_due_cents, amount_paid_cents, amount_remaining_cents,
+           total_cents, to_timestamp(due_at), to_timestamp(created_at)
+         from unnest($1::text[], $2::text[], $3::boolean[], $4::text[], $5::text[], $6::text[],
+           $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[],
+           $13::bigint[], $14::bigint[], $15::bigint[])
+           as n(invoice_id, account, livemode, stripe_invoice, number, customer, status,
+           stripe_status, currency, amount_due_cents, amount_paid_cents, amount_remaining_cents,
+           total_cents, due_at, created_at)
+         order by invoice_id collate \"C\"
+         on conflict (invoice_id) do update
+         set account = excluded.account, livemode = excluded.livemode, number = excluded.number,
+           customer = excluded.customer, status = excluded.status,
+           stripe_status = excluded.stripe_status, currency = excluded.currency,
+           amount_due_cents = excluded.amount_due_cents,
+           amount_paid_cents = excluded.amount_paid_cents,
+           amount_remaining_cents = excluded.amount_remaining_cents,
+           total_cents = excluded.total_cents, due_at = excluded.due_at,
+           created_at = excluded.created_at, updated_at = now()
+         where (i.account, i.livemode, i.number, i.customer, i.status, i.stripe_status, i.currency,
+             i.amount_due_cents, i.amount_paid_cents, i.amount_remaining_cents, i.total_cents,
+             i.due_at, i.created_at)
+           is distinct from (excluded.account, excluded.livemode, excluded.number,
+             excluded.customer, excluded.status, excluded.stripe_status, excluded.currency,
+             excluded.amount_due_cents, excluded.amount_paid_cents,
+             excluded.amount_remaining_cents, excluded.total_cents, excluded.due_at,
+             excluded.created_at)",
+    )
+    .bind(column(rows, |row| row.invoice_id.as_str()))
+    .bind(column(rows, |row| row.account.as_str()))
+    .bind(column(rows, |row| row.livemode))
+    .bind(column(rows, |row| row.stripe_invoice.as_str()))
+    .bind(column(rows, |row| row.number.as_deref()))
+    .bind(column(rows, |row| row.customer.as_deref()))
+    .bind(column(rows, |row| row.status))
+    .bind(column(rows, |row| row.stripe_status.as_deref()))
+    .bind(column(rows, |row| row.currency.as_str()))
+    .bind(column(rows, |row| row.amount_due_cents))
+    .bind(column(rows, |row| row.amount_paid_cents))
+    .bind(column(rows, |row| row.amount_remaining_cents))
+    .bind(column(rows, |row| row.total_cents))
+    .bind(column(rows, |row| row.due_at))
+    .bind(column(rows, |row| row.created_at))
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+async fn write_payments(tx: &mut PgConnection, rows: &[InvoicePayment]) -> sqlx::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into pay.invoice_payment as p (invoice_id, stripe_payment, txn_id, amount_cents,
+           status)
+         select invoice_id, stripe_payment, txn_id, amount_cents, status
+         from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[])
+           as n(invoice_id, stripe_payment, txn_id, amount_cents, status)
+         order by invoice_id collate \"C\", stripe_payment collate \"C\"
+         on conflict (invoice_id, stripe_payment) do update
+         set txn_id = excluded.txn_id, amount_cents = excluded.amount_cents,
+           status = excluded.status
+         where (p.txn_id, p.amount_cents, p.status)
+           is distinct from (excluded.txn_id, excluded.amount_cents, excluded.status)",
+    )
+    .bind(column(rows, |row| row.invoice_id.as_str()))
+    .bind(column(rows, |row| row.stripe_payment.as_str()))
+    .bind(column(rows, |row| row.txn_id.as_str()))
+    .bind(column(rows, |row| row.amount_cents))
+    .bind(column(rows, |row| row.status.as_str()))
+    .execute(tx)
+    .await
+    .map(drop)
+}
