@@ -9,6 +9,7 @@ use harness::stack::Stack;
 use harness::system::System;
 use lifecycles::{Delivery, Event, Stripe};
 use rdkafka::message::Header;
+use reconciler::store::{Applied, Batch, Item, Store, Verdict};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -358,7 +359,7 @@ async fn an_event_counts_once_one_record_of_it_is_understood() {
         let store = scratch.store("understood");
         for batch in *batches {
             let items: Vec<_> = batch.iter().map(|body| item(&store, body)).collect();
-            let batch = reconciler::store::Batch { items: &items, positions: [].into() };
+            let batch = Batch { items: &items, positions: [].into() };
             store.apply(&batch).await.unwrap();
         }
         let rows: i64 = sqlx::query_scalar("select count(*) from pay.txn")
@@ -371,6 +372,37 @@ async fn an_event_counts_once_one_record_of_it_is_understood() {
     }
     hashes.dedup();
     assert_eq!(hashes.len(), 1, "{hashes:#?}");
+}
+
+/// A redrive and a redelivery at the same moment: one of them applies the event.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_take_up_the_same_events_apply_each_once() {
+    let scratch = Scratch::new("taken_up").await;
+    let (one, other) = (scratch.store("one"), scratch.store("other"));
+    let event = |number: usize, request: &str| {
+        json!({"id": format!("evt_{number}"), "object": "event", "created": 1_760_000_000,
+            "livemode": false, "type": "charge.succeeded", "request": request,
+            "data": {"object": {"id": format!("ch_{number}"), "object": "charge", "amount": 1000,
+                "currency": "usd", "status": "succeeded", "captured": true,
+                "created": 1_760_000_000}}})
+    };
+    let apply = async |store: &Store, items: &[Item]| {
+        store.apply(&Batch { items, positions: [].into() }).await.unwrap()
+    };
+    for round in 0..20 {
+        let numbers = || round * 10..round * 10 + 10;
+        let bad: Vec<Item> = numbers().map(|n| item(&one, &event(n, "req\u{0}"))).collect();
+        assert_eq!(apply(&one, &bad).await.verdicts, [(Verdict::Quarantined, 10)].into());
+        let good: Vec<Item> = numbers().map(|n| item(&one, &event(n, "req"))).collect();
+        let backwards: Vec<Item> = good.iter().rev().cloned().collect();
+        let (left, right) = tokio::join!(apply(&one, &good), apply(&other, &backwards));
+        let count = |verdict| {
+            let of = |applied: &Applied| applied.verdicts.get(&verdict).copied().unwrap_or(0);
+            of(&left) + of(&right)
+        };
+        assert_eq!((count(Verdict::Applied), count(Verdict::Duplicate)), (10, 10));
+    }
+    scratch.drop().await;
 }
 
 /// The reasons of the program and of the database are the same closed set.

@@ -16,6 +16,26 @@ use crate::cli::Read;
 use crate::mask;
 use crate::operation::{self, Operator};
 
+/// What is told, in this order.
+const NAMES: [&str; 16] = [
+    "position",
+    "topic_id",
+    "cluster",
+    "state",
+    "reason",
+    "detail",
+    "event_id",
+    "quarantined_at",
+    "resolved_at",
+    "resolved_by",
+    "note",
+    "key",
+    "body_bytes",
+    "body_sha256",
+    "headers",
+    "body",
+];
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The record: PARTITION:OFFSET, or the id of its event
@@ -58,11 +78,11 @@ fn print(records: &[Kept], arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     for document in &documents {
-        for (name, value) in document.as_object().into_iter().flatten() {
-            match value {
+        for name in NAMES {
+            match &document[name] {
                 Value::Null => {}
                 Value::String(text) => writeln!(out, "{name:<16}{text}")?,
-                Value::Object(_) => writeln!(out, "{name}\n{value:#}")?,
+                value @ Value::Object(_) => writeln!(out, "{name}\n{value:#}")?,
                 other => writeln!(out, "{name:<16}{other}")?,
             }
         }

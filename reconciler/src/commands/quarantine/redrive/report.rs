@@ -105,7 +105,7 @@ impl Report {
         if left > 0 {
             writeln!(out, "{left} more were not tried: a dry run has a limit")?;
         }
-        writeln!(out, "{} rows would change; nothing was changed", changes.len())?;
+        writeln!(out, "rows that would change: {}; nothing was changed", changes.len())?;
         Ok(self.outcome())
     }
 
