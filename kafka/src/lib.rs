@@ -6,4 +6,4 @@ mod describe_topics;
 mod options;
 pub mod topic;
 
-pub use options::Options;
+pub use options::{Options, refused, without_brokers};
