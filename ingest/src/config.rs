@@ -89,7 +89,7 @@ pub(crate) struct Limits {
     /// Open connections; more wait in the listener's queue
     #[arg(long, env, default_value_t = 4096)]
     pub(crate) ingest_max_connections: usize,
-    /// Requests in progress; more are answered 503
+    /// Verified requests that Kafka has yet to acknowledge; more are answered 503
     #[arg(long, env, default_value_t = 1024)]
     pub(crate) ingest_max_in_flight: usize,
     /// Body bytes in progress; more are answered 503

@@ -284,6 +284,23 @@ async fn more_than_may_be_in_flight_is_503() {
 }
 
 #[tokio::test]
+async fn bodies_that_do_not_come_keep_no_genuine_event_out() {
+    let webhooks = webhooks(acknowledging(), &["--ingest-max-in-flight", "1"]);
+    let slow: Vec<_> = std::iter::repeat_with(|| {
+        let webhooks = Arc::clone(&webhooks);
+        let (parts, _) = request(PATH, SECRET, BODY).into_parts();
+        tokio::spawn(async move { answer(&webhooks, Request::from_parts(parts, Never)).await })
+    })
+    .take(8)
+    .collect();
+    tokio::task::yield_now().await;
+    for (secret, status) in [("whsec_wrong", StatusCode::BAD_REQUEST), (SECRET, StatusCode::OK)] {
+        assert_eq!(answer(&webhooks, request(PATH, secret, BODY)).await.0, status);
+    }
+    assert!(slow.iter().all(|request| !request.is_finished()), "they wait for their bodies");
+}
+
+#[tokio::test]
 async fn a_draining_listener_asks_http1_senders_to_leave() {
     let webhooks = webhooks(acknowledging(), &[]);
     webhooks.close();
