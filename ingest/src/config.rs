@@ -65,8 +65,8 @@ pub(crate) struct Stripe {
     /// Stripe accounts that own the endpoints: `acct_…` or `NAME:acct_…`, comma separated
     #[arg(long, env, default_value = "")]
     pub(crate) stripe_accounts: String,
-    /// How far a signature's time may lie from ours, both ways; 0 does not check it
-    #[arg(long, env, default_value = "300s", value_parser = units::duration)]
+    /// How far a signature's time may lie from ours, both ways, in whole seconds; 0 does not check it
+    #[arg(long, env, default_value = "300s", value_parser = units::whole_seconds)]
     pub(crate) stripe_signature_tolerance: Duration,
 }
 

@@ -79,7 +79,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<Outcome> {
     let publisher = Arc::new(KafkaPublisher::new(settings)?);
     tracing::info!(?settings, endpoints = endpoints.summary(), "starting");
 
-    if settings.stripe.stripe_signature_tolerance.as_secs() == 0 {
+    if settings.stripe.stripe_signature_tolerance.is_zero() {
         tracing::warn!("STRIPE_SIGNATURE_TOLERANCE=0: old requests can be replayed by anyone");
     }
 
@@ -169,6 +169,20 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_tolerance_below_a_second_does_not_switch_the_check_off() {
+        let parse = |tolerance: &str| {
+            let serve = ["ingest", "serve", "--kafka-brokers=none:1"];
+            let tolerance = format!("--stripe-signature-tolerance={tolerance}");
+            Cli::try_parse_from(serve.into_iter().chain([tolerance.as_str()]))
+        };
+        assert!(parse("1s").is_ok() && parse("0").is_ok());
+        let refused = parse("500ms").unwrap_err().to_string();
+        assert!(refused.contains("--stripe-signature-tolerance"), "{refused}");
+        let verify = ["ingest", "verify", "--header=x", "--tolerance=500ms"];
+        assert!(Cli::try_parse_from(verify).is_err());
     }
 
     #[test]

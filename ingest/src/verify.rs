@@ -40,9 +40,9 @@ pub(crate) struct Args {
     /// Our time in Unix seconds instead of the clock's
     #[arg(long)]
     now: Option<u64>,
-    /// How far the signature's time may lie from ours; 0 does not check it
+    /// How far the signature's time may lie from ours, in whole seconds; 0 does not check it
     #[arg(long, visible_alias = "stripe-signature-tolerance", default_value = "300s",
-          env = "STRIPE_SIGNATURE_TOLERANCE", value_parser = units::duration)]
+          env = "STRIPE_SIGNATURE_TOLERANCE", value_parser = units::whole_seconds)]
     tolerance: Duration,
     /// One JSON document instead of text
     #[arg(long)]
