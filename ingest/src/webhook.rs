@@ -93,6 +93,7 @@ impl<P: Publish> Webhooks<P> {
     {
         let started = Instant::now();
         let http1 = request.version() < Version::HTTP_2;
+        let mut unread = !request.body().is_end_stream();
         let endpoint =
             endpoint_name(request.uri().path()).and_then(|n| self.endpoints.load().get(n));
         let (name, answer) = match endpoint {
@@ -106,7 +107,10 @@ impl<P: Publish> Webhooks<P> {
             Some(endpoint) => {
                 let (head, body) = request.into_parts();
                 let answer = match self.read(&endpoint, body).await {
-                    Ok(received) => self.accept(&endpoint, &head.headers, received).await,
+                    Ok(received) => {
+                        unread = false;
+                        self.accept(&endpoint, &head.headers, received).await
+                    }
                     Err(answer) => answer,
                 };
                 (label(&endpoint.name), answer)
@@ -120,7 +124,9 @@ impl<P: Publish> Webhooks<P> {
         let outcome = answer.outcome();
         counter!(telemetry::REQUESTS, "endpoint" => name, "outcome" => outcome).increment(1);
         histogram!(telemetry::REQUEST_SECONDS, "outcome" => outcome).record(started.elapsed());
-        answer.response(http1, self.closing.load(Ordering::Relaxed))
+        // A sender whose body was not read to its end cannot be heard any more.
+        let close = http1 && (unread || self.closing.load(Ordering::Relaxed));
+        answer.response(close)
     }
 
     /// Reads the whole body; otherwise tells what to answer.
