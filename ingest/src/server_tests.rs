@@ -109,3 +109,60 @@ async fn a_sender_that_has_closed_its_side_gets_its_answer() {
     publisher.acknowledge();
     assert!(rest(&mut stream).await.starts_with("HTTP/1.1 200 "));
 }
+
+#[tokio::test]
+async fn an_incomplete_http2_preface_is_cut_off_in_time() {
+    let (address, _) = listen().await;
+    for begun in ["P", "PRI", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let started = Instant::now();
+        // A socket that is closed with bytes unread is reset.
+        let mut nothing = Vec::new();
+        let closed = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut nothing)).await;
+        assert!(closed.is_ok() && nothing.is_empty(), "{begun:?} {nothing:?}");
+        assert!(started.elapsed() >= Duration::from_millis(400), "{begun:?} may go on");
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_begins_like_http2_is_http1() {
+    let (address, _) = listen().await;
+    for method in ["PRINT", "PRI"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("{method} /webhooks/stripe HTTP/1.1\r\nhost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 405 "), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn headers_that_begin_during_another_request_have_a_deadline_too() {
+    let (address, publisher) = listen().await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(post().as_bytes()).await.unwrap();
+    publisher.in_progress().await;
+    stream.write_all(b"POST /webhooks/stripe HTTP/1.1\r\nhost:").await.unwrap();
+    publisher.acknowledge();
+    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(rest(&mut stream).await, "", "cut off");
+}
+
+#[tokio::test]
+async fn a_connection_may_idle_longer_than_headers_may_take() {
+    let (address, publisher) = listen().await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    for _ in 0..2 {
+        let request = post();
+        let (head, body) = request.split_at(request.len() - BODY.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // A body that comes by itself is not the next request's beginning.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stream.write_all(body.as_bytes()).await.unwrap();
+        publisher.in_progress().await;
+        publisher.acknowledge();
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200 "));
+        let idle = tokio::time::timeout(Duration::from_millis(900), stream.read_u8()).await;
+        assert!(idle.is_err(), "it ended: {idle:?}");
+    }
+}
