@@ -188,13 +188,15 @@ impl Project {
     fn platforms(&self) -> Result<BTreeSet<String>, ConfigError> {
         let entries = self.stripe_accounts.split([',', '\n']).map(str::trim);
         entries
-            .filter(|entry| !entry.is_empty())
-            .map(|entry| {
+            .filter(|entry| !entry.is_empty() && !entry.starts_with('#'))
+            .enumerate()
+            .map(|(index, entry)| {
                 let account = entry.rsplit(':').next().unwrap_or(entry).trim();
                 if account.starts_with("acct_") {
                     Ok(account.to_owned())
                 } else {
-                    let problem = format!("`{account}` is not acct_…");
+                    // Not quoted: it may be a secret in the wrong place.
+                    let problem = format!("entry {} is not acct_…", index + 1);
                     Err(ConfigError::new("STRIPE_ACCOUNTS", problem))
                 }
             })
@@ -392,6 +394,17 @@ mod tests {
                 .starts_with("ARCHIVE_MAX_OPEN_BYTES")
         );
         assert!(problem(&[project, "--publish-lease=10s"]).starts_with("PUBLISH_LEASE"));
+    }
+
+    #[test]
+    fn platforms_are_accounts_and_what_is_none_is_not_quoted() {
+        let platforms = |accounts: &str| {
+            run(&["--stripe-accounts", accounts]).project.platforms().map_err(|e| e.to_string())
+        };
+        let accounts = BTreeSet::from(["acct_1".to_owned(), "acct_2".to_owned()]);
+        assert_eq!(platforms("acct_1, eu:acct_2,\n# acct_3"), Ok(accounts));
+        let refused = Err("STRIPE_ACCOUNTS: entry 2 is not acct_…".to_owned());
+        assert_eq!(platforms("acct_1,eu:sk_live_hush"), refused);
     }
 
     #[test]
