@@ -17,6 +17,7 @@ mod verify;
 mod webhook;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ use producer::KafkaPublisher;
 use server::Server;
 use service::admin::{self, Readiness};
 use service::exit::{self, Outcome};
-use service::signals;
+use service::{signals, stdout};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use webhook::Webhooks;
@@ -73,7 +74,8 @@ async fn serve(settings: &Settings) -> anyhow::Result<Outcome> {
     let endpoints = settings.stripe.endpoints()?;
     if settings.check_config {
         KafkaPublisher::check(settings)?;
-        println!("the configuration is sound; endpoints: {}", endpoints.summary());
+        let summary = endpoints.summary();
+        stdout::print(|out| writeln!(out, "the configuration is sound; endpoints: {summary}"))?;
         return Ok(Outcome::Done);
     }
     let publisher = Arc::new(KafkaPublisher::new(settings)?);

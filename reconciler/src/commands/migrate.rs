@@ -1,9 +1,11 @@
 //! `reconciler migrate`, and the check that it was run.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 
 use anyhow::{Context as _, bail};
 use service::exit::Outcome;
+use service::stdout;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
@@ -25,7 +27,7 @@ pub(crate) async fn run(settings: &Database) -> anyhow::Result<Outcome> {
         Err(error) => return Err(error).context("migrating"),
     }
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    println!("database is at migration {newest}");
+    stdout::print(|out| writeln!(out, "database is at migration {newest}"))?;
     Ok(Outcome::Done)
 }
 
