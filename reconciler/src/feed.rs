@@ -24,12 +24,16 @@ use std::time::Duration;
 use domain::record::RawRecord;
 use kafka::topic::Topic;
 use service::exit::ConfigError;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::buffers::{Event, Shared};
 use self::reader::{Command, Commands};
 use crate::fault::Fault;
 use crate::position::{Position, Positions};
+
+/// Time to leave the consumer group.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// What a feed needs to know.
 #[derive(Debug, Clone)]
@@ -98,7 +102,8 @@ pub(crate) enum Delivery {
 pub(crate) struct Feed {
     shared: Arc<Shared>,
     commands: Commands,
-    thread: Option<std::thread::JoinHandle<()>>,
+    /// Ends when the reader's thread has left the group.
+    closed: oneshot::Receiver<()>,
     shutdown: CancellationToken,
 }
 
@@ -112,8 +117,8 @@ impl Feed {
         shutdown: CancellationToken,
     ) -> Result<Self, ConfigError> {
         let shared = Arc::new(Shared::new(options.limits));
-        let (commands, thread) = reader::spawn(options, topic.clone(), positions, shared.clone())?;
-        Ok(Self { shared, commands, thread: Some(thread), shutdown })
+        let (commands, closed) = reader::spawn(options, topic.clone(), positions, shared.clone())?;
+        Ok(Self { shared, commands, closed, shutdown })
     }
 
     /// The next delivery: waits until there is one. `None` once shutdown was asked for.
@@ -166,12 +171,13 @@ impl Feed {
         self.commands.send(Command::Reload);
     }
 
-    /// Leaves the group, so that others get the partitions at once.
+    /// Leaves the group, so that others get the partitions at once. A broker that does not answer
+    /// keeps nobody for longer than [`CLOSE_TIMEOUT`]: positions are in Postgres, and the others
+    /// get the partitions when the session times out.
     pub(crate) async fn close(mut self) {
         self.commands.send(Command::Stop);
-        if let Some(thread) = self.thread.take() {
-            // A reader that panicked has nothing left to close.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        if tokio::time::timeout(CLOSE_TIMEOUT, &mut self.closed).await.is_err() {
+            tracing::warn!("Kafka does not answer; gone without leaving the consumer group");
         }
     }
 }
@@ -181,3 +187,7 @@ impl Drop for Feed {
         self.commands.send(Command::Stop);
     }
 }
+
+#[cfg(test)]
+#[path = "feed_tests.rs"]
+mod tests;

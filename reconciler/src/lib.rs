@@ -36,7 +36,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match cli.command {
             Command::Run(settings) => pipeline::run(*settings).await,
             Command::Migrate(database) => commands::migrate::run(&database).await,
@@ -44,5 +44,8 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Inspect { id, read } => commands::inspect::run(&id, &read).await,
             Command::Tail(read) => commands::tail::run(&read).await,
         }
-    })
+    });
+    // A question to Kafka or a stuck consumer may block a thread: nothing waits for that any more.
+    runtime.shutdown_background();
+    outcome
 }

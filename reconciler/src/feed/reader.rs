@@ -14,6 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use service::exit::ConfigError;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::buffers::Shared;
@@ -29,8 +30,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 const EVENTS_AT_ONCE: usize = 16;
 /// How often librdkafka tells the log's ends.
 const STATISTICS_INTERVAL_MS: &str = "5000";
-/// Time for a question about the log's ends to come back when the feed closes.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(6);
 /// How often Kafka is told how far the role is.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Wait before positions are loaded again after Kafka refused one.
@@ -57,6 +56,12 @@ pub(super) enum Command {
 pub(super) struct Commands(Sender<Command>);
 
 impl Commands {
+    /// A way to send commands, and its other end.
+    pub(super) fn channel() -> (Self, Receiver<Command>) {
+        let (sender, receiver) = channel();
+        (Self(sender), receiver)
+    }
+
     pub(super) fn send(&self, command: Command) {
         let _ = self.0.send(command);
     }
@@ -87,15 +92,15 @@ struct Reader {
     log_ends: BTreeMap<i32, i64>,
 }
 
-/// Makes the consumer, subscribes it and starts its thread.
+/// Makes the consumer, subscribes it and starts its thread. The receiver hears, by its sender being
+/// dropped, when the thread has left the group and ended.
 pub(super) fn spawn(
     options: FeedOptions,
     topic: Topic,
     positions: Positions,
     shared: Arc<Shared>,
-) -> Result<(Commands, std::thread::JoinHandle<()>), ConfigError> {
-    let (sender, receiver) = channel();
-    let commands = Commands(sender);
+) -> Result<(Commands, oneshot::Receiver<()>), ConfigError> {
+    let (commands, receiver) = Commands::channel();
     let refused = |error: KafkaError| ConfigError::new("KAFKA_CONFIG", error.to_string());
     let context =
         Context { role: options.role, topic: topic.name.clone(), commands: commands.clone() };
@@ -120,11 +125,16 @@ pub(super) fn spawn(
         commit_due: None,
         log_ends: BTreeMap::new(),
     };
-    let thread = std::thread::Builder::new()
+    let (ended, closed) = oneshot::channel();
+    std::thread::Builder::new()
         .name(format!("feed-{}", options.role))
-        .spawn(move || reader.run(&receiver))
+        .spawn(move || {
+            reader.run(&receiver);
+            drop(reader);
+            drop(ended);
+        })
         .map_err(|error| ConfigError::new("feed", format!("no thread for it: {error}")))?;
-    Ok((commands, thread))
+    Ok((commands, closed))
 }
 
 fn client_config(options: &FeedOptions) -> Result<ClientConfig, ConfigError> {
@@ -169,10 +179,9 @@ impl Reader {
         self.commit();
         self.loading = None;
         self.queues.clear();
-        // Dropping the last handle of the consumer leaves the group. It must be this one: it
-        // blocks, and whoever closes the feed waits for this thread.
-        let deadline = Instant::now() + RELEASE_TIMEOUT;
-        while Arc::strong_count(&self.consumer) > 1 && Instant::now() < deadline {
+        // Dropping the last handle of the consumer leaves the group. It must be this one, for it
+        // blocks: as long as the broker does not answer, which may be for ever.
+        while Arc::strong_count(&self.consumer) > 1 {
             self.poll_events();
             std::thread::sleep(Duration::from_millis(5));
         }
