@@ -106,8 +106,12 @@ impl<S: ObjectStore> Archiver<S> {
             let due = self.partitions.values().filter(|partition| partition.can_close());
             let due = due.map(|partition| partition.opened + self.limits.segment_age).min();
             let idle = self.uploads.len() < self.limits.uploads;
+            let full = self.bytes() >= self.limits.open_bytes;
             tokio::select! {
-                delivery = feed.next(BATCH), if self.bytes() < self.limits.open_bytes => {
+                delivery = async {
+                    // However long S3 is away, what ends the epoch or the process is heard.
+                    if full { feed.next_event().await } else { feed.next(BATCH).await }
+                } => {
                     match delivery? {
                         None => return Ok(()),
                         Some(Delivery::Assigned { epoch, positions }) => self.assign(epoch, positions),

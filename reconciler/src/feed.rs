@@ -123,6 +123,16 @@ impl Feed {
 
     /// The next delivery: waits until there is one. `None` once shutdown was asked for.
     pub(crate) async fn next(&mut self, limit: BatchLimit) -> Result<Option<Delivery>, Fault> {
+        self.deliver(Some(limit)).await
+    }
+
+    /// The next delivery that is not of records: for a role that has no room for any, but must hear
+    /// of a revocation, a fault or shutdown all the same. `None` once shutdown was asked for.
+    pub(crate) async fn next_event(&mut self) -> Result<Option<Delivery>, Fault> {
+        self.deliver(None).await
+    }
+
+    async fn deliver(&mut self, limit: Option<BatchLimit>) -> Result<Option<Delivery>, Fault> {
         loop {
             let arrived = self.shared.arrived.notified();
             match self.shared.next_event() {
@@ -137,7 +147,9 @@ impl Feed {
                 return Ok(None);
             }
             let waiting = self.shared.waiting();
-            if waiting > 0 {
+            if let Some(limit) = limit
+                && waiting > 0
+            {
                 if waiting < limit.records && !limit.linger.is_zero() {
                     tokio::time::sleep(limit.linger).await;
                 }
