@@ -28,6 +28,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::buffers::{Event, Shared};
+pub(crate) use self::reader::check;
 use self::reader::{Command, Commands};
 use crate::fault::Fault;
 use crate::position::{Position, Positions};

@@ -19,11 +19,12 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::{self, Destination};
+use crate::aws;
 use crate::commands::migrate;
 use crate::config::{Role, Run};
 use crate::database;
 use crate::fault::{Fault, persist};
-use crate::feed::{Feed, FeedOptions};
+use crate::feed::Feed;
 use crate::firehose::DeliveryStream;
 use crate::position::Positions;
 use crate::project;
@@ -39,6 +40,9 @@ const CONNECTIONS: u32 = 2;
 /// Runs the chosen roles until SIGTERM.
 pub(crate) async fn run(settings: Run) -> anyhow::Result<Outcome> {
     settings.check()?;
+    if settings.uses_aws() {
+        aws::check().await?;
+    }
     tracing::info!(?settings, "starting");
     let metrics = admin::metrics_recorder()?;
     describe_metrics();
@@ -146,12 +150,7 @@ impl Start {
     }
 
     fn feed(&self, role: Role, topic: &Topic, positions: Positions) -> anyhow::Result<Feed> {
-        let options = FeedOptions {
-            kafka: self.settings.kafka.clone(),
-            role: role.as_str(),
-            group: self.settings.feed.group(role),
-            limits: self.settings.feed.limits(),
-        };
+        let options = self.settings.feed_options(role);
         Ok(Feed::start(options, topic, positions, self.shutdown.clone())?)
     }
 

@@ -81,6 +81,16 @@ impl ConsumerContext for Context {
     }
 }
 
+/// Of a consumer that is only made to see whether it can be made: what it says is of no use.
+pub(super) struct Silent;
+
+impl ClientContext for Silent {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    fn error(&self, _: KafkaError, _: &str) {}
+}
+
+impl ConsumerContext for Silent {}
+
 /// Copies a message out of librdkafka's memory.
 pub(super) fn copy(message: &BorrowedMessage<'_>) -> RawRecord {
     RawRecord {

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::buffers::Shared;
-use super::context::{Context, copy};
+use super::context::{Context, Silent, copy};
 use super::start::{Start, Started};
 use super::{FeedLimits, FeedOptions};
 use crate::fault::{Fault, persist};
@@ -101,14 +101,13 @@ pub(super) fn spawn(
     shared: Arc<Shared>,
 ) -> Result<(Commands, oneshot::Receiver<()>), ConfigError> {
     let (commands, receiver) = Commands::channel();
-    let refused = |error: KafkaError| ConfigError::new("KAFKA_CONFIG", error.to_string());
     let context =
         Context { role: options.role, topic: topic.name.clone(), commands: commands.clone() };
     let mut consumer: BaseConsumer<Context> =
-        client_config(&options)?.create_with_context(context).map_err(refused)?;
+        client_config(&options)?.create_with_context(context).map_err(|e| kafka::refused(&e))?;
     let wake = commands.clone();
     consumer.set_nonempty_callback(move || wake.send(Command::Wake));
-    consumer.subscribe(&[&topic.name]).map_err(refused)?;
+    consumer.subscribe(&[&topic.name]).map_err(|error| kafka::refused(&error))?;
 
     let mut reader = Reader {
         role: options.role,
@@ -135,6 +134,14 @@ pub(super) fn spawn(
         })
         .map_err(|error| ConfigError::new("feed", format!("no thread for it: {error}")))?;
     Ok((commands, closed))
+}
+
+/// Whether a consumer can be made of these settings: librdkafka judges some of them, and reads the
+/// files that they name, only then. Without brokers it opens nothing.
+pub(crate) fn check(options: &FeedOptions) -> Result<(), ConfigError> {
+    let config = kafka::without_brokers(&client_config(options)?);
+    let made: Result<BaseConsumer<Silent>, _> = config.create_with_context(Silent);
+    made.map(drop).map_err(|error| kafka::refused(&error))
 }
 
 fn client_config(options: &FeedOptions) -> Result<ClientConfig, ConfigError> {

@@ -4,6 +4,7 @@
 
 mod archive;
 mod attack;
+mod configuration;
 mod flow;
 mod http;
 mod interleaving;
