@@ -5,6 +5,7 @@
 //! of its own ([`upload`]) while the partition's next one fills. A partition writes one segment at
 //! a time, for each manifest names the one before.
 
+mod resume;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -15,13 +16,13 @@ use domain::archive::Segment;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use self::upload::{Uploaded, Writer};
+use self::upload::Uploaded;
 use crate::fault::Fault;
 use crate::feed::{Batch, BatchLimit, Delivery, Feed};
 use crate::position::Position;
 use crate::s3::ObjectStore;
 
-pub(crate) use self::upload::Destination;
+pub(crate) use self::upload::{Destination, Writer};
 
 /// The role's name.
 const ROLE: &str = "archive";
@@ -49,17 +50,12 @@ pub(crate) struct Limits {
 /// Runs until shutdown, which it meets by writing its open segments, or a fault that halts.
 pub(crate) async fn run<S: ObjectStore>(
     mut feed: Feed,
-    destination: Destination<S>,
+    writer: Arc<Writer<S>>,
     limits: Limits,
 ) -> Result<(), Fault> {
     describe_metrics();
-    let mut archiver = Archiver {
-        writer: Arc::new(Writer::new(destination)),
-        limits,
-        epoch: 0,
-        partitions: BTreeMap::new(),
-        uploads: JoinSet::new(),
-    };
+    let mut archiver =
+        Archiver { writer, limits, epoch: 0, partitions: BTreeMap::new(), uploads: JoinSet::new() };
     let ended = archiver.follow(&mut feed).await;
     if ended.is_ok() {
         archiver.drain(&feed).await?;

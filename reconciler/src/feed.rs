@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use self::buffers::{Event, Shared};
 pub(crate) use self::reader::check;
 use self::reader::{Command, Commands};
+pub(crate) use self::start::Origin;
 use crate::fault::Fault;
 use crate::position::{Position, Positions};
 
@@ -109,16 +110,19 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Joins the consumer group. `shutdown` ends [`next`](Self::next); the group is left by
+    /// Joins the consumer group. A partition without a position begins where `origin` says, else at
+    /// its earliest record. `shutdown` ends [`next`](Self::next); the group is left by
     /// [`close`](Self::close), so that a role can finish its work first. Needs a tokio runtime.
     pub(crate) fn start(
         options: FeedOptions,
         topic: &Topic,
         positions: Positions,
+        origin: Option<Arc<dyn Origin>>,
         shutdown: CancellationToken,
     ) -> Result<Self, ConfigError> {
         let shared = Arc::new(Shared::new(options.limits));
-        let (commands, closed) = reader::spawn(options, topic.clone(), positions, shared.clone())?;
+        let (commands, closed) =
+            reader::spawn(options, topic.clone(), positions, origin, shared.clone())?;
         Ok(Self { shared, commands, closed, shutdown })
     }
 

@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::buffers::Shared;
 use super::context::{Context, Silent, copy};
-use super::start::{Start, Started};
+use super::start::{Origin, Start, Started};
 use super::{FeedLimits, FeedOptions};
 use crate::fault::{Fault, persist};
 use crate::position::Positions;
@@ -98,6 +98,7 @@ pub(super) fn spawn(
     options: FeedOptions,
     topic: Topic,
     positions: Positions,
+    origin: Option<Arc<dyn Origin>>,
     shared: Arc<Shared>,
 ) -> Result<(Commands, oneshot::Receiver<()>), ConfigError> {
     let (commands, receiver) = Commands::channel();
@@ -116,7 +117,7 @@ pub(super) fn spawn(
         commands: commands.clone(),
         shared,
         runtime: Handle::current(),
-        start: Arc::new(Start { kafka: options.kafka, topic, positions }),
+        start: Arc::new(Start { kafka: options.kafka, topic, positions, origin }),
         epoch: 0,
         assigned: Vec::new(),
         loading: None,
