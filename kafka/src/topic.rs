@@ -10,8 +10,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use service::exit::ConfigError;
 
-use crate::Options;
 use crate::describe_topics;
+use crate::{Options, refused};
 
 /// Retention below which a stopped reconciler might lose events: 14 days, in milliseconds.
 pub const RETENTION_MIN_MS: i64 = 14 * 24 * 60 * 60 * 1000;
@@ -140,10 +140,8 @@ impl fmt::Display for Warning {
 pub async fn describe(options: &Options, timeout: Duration) -> Result<Topic, TopicError> {
     let name = options.kafka_topic.clone();
     let brokers = options.kafka_brokers.clone();
-    let client: AdminClient<Quiet> = options
-        .client_config()?
-        .create_with_context(Quiet)
-        .map_err(|error| ConfigError::new("KAFKA_CONFIG", error.to_string()))?;
+    let client: AdminClient<Quiet> =
+        options.client_config()?.create_with_context(Quiet).map_err(|error| refused(&error))?;
 
     let (asked, topic) = (name.clone(), name.clone());
     let answers = tokio::task::spawn_blocking(move || {

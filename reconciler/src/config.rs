@@ -17,7 +17,8 @@ use service::units;
 use domain::settings::{MetadataKeys, Settings};
 
 use crate::breaker::Limits;
-use crate::feed::{BatchLimit, FeedLimits};
+use crate::database;
+use crate::feed::{self, BatchLimit, FeedLimits, FeedOptions};
 use crate::publish::CALL_TIMEOUT;
 use crate::sink::Sink;
 
@@ -69,6 +70,11 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// Whether it has a consumer of the raw topic.
+    fn reads_topic(self) -> bool {
+        matches!(self, Self::Project | Self::Archive)
+    }
+
     /// Its name in settings, logs, metrics and consumer groups.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -104,7 +110,7 @@ pub(crate) struct Feed {
     /// Consumer groups are named PREFIX.ROLE
     #[arg(long, env, default_value = "reconciler")]
     pub(crate) kafka_group_prefix: String,
-    /// Silence after which Kafka gives a process's partitions to others
+    /// Silence after which Kafka gives a process's partitions to others; at most 5m
     #[arg(long, env, default_value = "6s", value_parser = units::duration)]
     pub(crate) kafka_session_timeout: Duration,
     /// Records that may wait for a role, per partition
@@ -194,13 +200,15 @@ impl Project {
     fn platforms(&self) -> Result<BTreeSet<String>, ConfigError> {
         let entries = self.stripe_accounts.split([',', '\n']).map(str::trim);
         entries
-            .filter(|entry| !entry.is_empty())
-            .map(|entry| {
+            .filter(|entry| !entry.is_empty() && !entry.starts_with('#'))
+            .enumerate()
+            .map(|(index, entry)| {
                 let account = entry.rsplit(':').next().unwrap_or(entry).trim();
                 if account.starts_with("acct_") {
                     Ok(account.to_owned())
                 } else {
-                    let problem = format!("`{account}` is not acct_…");
+                    // Not quoted: it may be a secret in the wrong place.
+                    let problem = format!("entry {} is not acct_…", index + 1);
                     Err(ConfigError::new("STRIPE_ACCOUNTS", problem))
                 }
             })
@@ -362,7 +370,7 @@ impl Run {
             return Err(ConfigError::new("RECONCILER_ROLES", "names no role"));
         }
         self.kafka.client_config()?;
-        self.database.url()?;
+        database::options(&self.database.url()?, "check")?;
         self.breaker.check()?;
         self.projection()?;
         let blank = |value: &Option<String>| value.as_deref().unwrap_or_default().trim().is_empty();
@@ -413,10 +421,13 @@ impl Run {
         if !(1024..2_097_151 * 1024).contains(&self.feed.feed_prefetch_bytes) {
             return Err(ConfigError::new("FEED_PREFETCH_BYTES", "must be from 1KiB to 2GiB"));
         }
-        let (hour, second) = (Duration::from_hours(1), Duration::from_secs(1));
-        if !(second..=hour).contains(&self.feed.kafka_session_timeout) {
-            return Err(ConfigError::new("KAFKA_SESSION_TIMEOUT", "must be from 1s to 1h"));
+        // librdkafka refuses one that is longer than the time between two polls, its
+        // `max.poll.interval.ms`. The reader polls all the time, so nobody needs a longer one.
+        let (second, longest) = (Duration::from_secs(1), Duration::from_mins(5));
+        if !(second..=longest).contains(&self.feed.kafka_session_timeout) {
+            return Err(ConfigError::new("KAFKA_SESSION_TIMEOUT", "must be from 1s to 5m"));
         }
+        let hour = Duration::from_hours(1);
         if !(2 * CALL_TIMEOUT..=hour).contains(&self.publish.publish_lease) {
             return Err(ConfigError::new("PUBLISH_LEASE", "must be from 30s to 1h"));
         }
@@ -428,7 +439,25 @@ impl Run {
             };
             return Err(ConfigError::new(name, "must not be 0"));
         }
+        for role in roles.into_iter().filter(|role| role.reads_topic()) {
+            feed::check(&self.feed_options(role))?;
+        }
         Ok(())
+    }
+
+    /// Whether a role needs the SDK's settings.
+    pub(crate) fn uses_aws(&self) -> bool {
+        self.roles().iter().any(|role| matches!(role, Role::Archive | Role::Publish))
+    }
+
+    /// How a role reads the topic.
+    pub(crate) fn feed_options(&self, role: Role) -> FeedOptions {
+        FeedOptions {
+            kafka: self.kafka.clone(),
+            role: role.as_str(),
+            group: self.feed.group(role),
+            limits: self.feed.limits(),
+        }
     }
 }
 
@@ -455,7 +484,8 @@ mod tests {
     }
 
     fn problem(arguments: &[&str]) -> String {
-        run(arguments).check().unwrap_err().to_string()
+        let refused = run(arguments).check();
+        refused.expect_err(&arguments.join(" ")).to_string()
     }
 
     #[test]
@@ -510,6 +540,37 @@ mod tests {
             let said = problem(&[project, &format!("--{name}={value}")]);
             assert!(said.starts_with(&variable), "{said}");
         }
+    }
+
+    #[test]
+    fn what_the_clients_would_refuse_is_refused_before_anything_is_opened() {
+        let project = "--roles=project";
+        let mut no_url = run(&[project]);
+        no_url.database.database_url = Some("hunter2".into());
+        let said = no_url.check().unwrap_err().to_string();
+        assert_eq!(said, "DATABASE_URL: is not a postgres:// URL");
+        let said = problem(&[project, "--kafka-session-timeout=10m"]);
+        assert_eq!(said, "KAFKA_SESSION_TIMEOUT: must be from 1s to 5m");
+        run(&[project, "--kafka-session-timeout=5m"]).check().unwrap();
+        for config in [
+            "security.protocol=ssl,ssl.ca.location=/nonexistent",
+            "security.protocol=sasl_plaintext,sasl.mechanism=FOO",
+            "max.poll.interval.ms=1000",
+        ] {
+            let said = problem(&[project, &format!("--kafka-config={config}")]);
+            assert!(said.starts_with("KAFKA_CONFIG: "), "{config}: {said}");
+        }
+    }
+
+    #[test]
+    fn platforms_are_accounts_and_what_is_none_is_not_quoted() {
+        let platforms = |accounts: &str| {
+            run(&["--stripe-accounts", accounts]).project.platforms().map_err(|e| e.to_string())
+        };
+        let accounts = BTreeSet::from(["acct_1".to_owned(), "acct_2".to_owned()]);
+        assert_eq!(platforms("acct_1, eu:acct_2,\n# acct_3"), Ok(accounts));
+        let refused = Err("STRIPE_ACCOUNTS: entry 2 is not acct_…".to_owned());
+        assert_eq!(platforms("acct_1,eu:sk_live_hush"), refused);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match cli.command {
             Command::Run(settings) => pipeline::run(*settings).await,
             Command::Migrate { by, database } => commands::migrate::run(&by, &database).await,
@@ -51,5 +51,8 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Tail(read) => commands::tail::run(&read).await,
             Command::Quarantine { command } => commands::quarantine::run(command).await,
         }
-    })
+    });
+    // A question to Kafka or a stuck consumer may block a thread: nothing waits for that any more.
+    runtime.shutdown_background();
+    outcome
 }

@@ -5,6 +5,7 @@
 //! and `reconciler_role_up` show it, and the exit code is 1. When no role is left the process ends.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -18,13 +19,14 @@ use sqlx::PgPool;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::{self, Destination};
+use crate::archive::{self, Destination, Writer};
+use crate::aws;
 use crate::commands::migrate;
 use crate::config::{Role, Run};
 use crate::database;
 use crate::domain_topic::{DomainTopic, NEED_BYTES};
 use crate::fault::{Fault, persist};
-use crate::feed::{Feed, FeedOptions};
+use crate::feed::{Feed, Origin};
 use crate::firehose::DeliveryStream;
 use crate::position::Positions;
 use crate::project;
@@ -41,6 +43,9 @@ const CONNECTIONS: u32 = 2;
 /// Runs the chosen roles until SIGTERM.
 pub(crate) async fn run(settings: Run) -> anyhow::Result<Outcome> {
     settings.check()?;
+    if settings.uses_aws() {
+        aws::check().await?;
+    }
     tracing::info!(?settings, "starting");
     let metrics = admin::metrics_recorder()?;
     describe_metrics();
@@ -130,7 +135,7 @@ impl Start {
         let positions = Positions::new(self.pool("positions")?, Role::Project.as_str(), topic);
         let (settings, sinks) = (self.settings.projection()?, self.settings.sinks.chosen());
         let store = Store::new(self.pool("project")?, settings, sinks, topic);
-        let feed = self.feed(Role::Project, topic, positions)?;
+        let feed = self.feed(Role::Project, topic, positions, None)?;
         let (limit, breaker) = (self.settings.project.batch(), self.settings.breaker.limits());
         let (readiness, shutdown) = (self.readiness.clone(), self.shutdown.clone());
         let work = project::run(feed, store, limit, breaker, readiness, shutdown);
@@ -141,7 +146,7 @@ impl Start {
     async fn start_archive(&self, topic: &Topic, roles: &mut Roles) -> anyhow::Result<()> {
         let settings = &self.settings.archive;
         let positions = Positions::new(self.pool("archive")?, Role::Archive.as_str(), topic);
-        let destination = Destination {
+        let writer = Arc::new(Writer::new(Destination {
             store: Bucket::open(settings.s3_bucket.clone().unwrap_or_default()).await?,
             place: Place {
                 prefix: settings.s3_prefix.trim_matches('/').to_owned(),
@@ -150,7 +155,7 @@ impl Start {
             },
             topic: topic.name.clone(),
             positions: positions.clone(),
-        };
+        }));
         let limits = archive::Limits {
             segment_bytes: settings.archive_segment_bytes,
             segment_records: settings.archive_segment_records,
@@ -159,8 +164,8 @@ impl Start {
             uploads: settings.archive_max_uploads,
             drain: settings.archive_drain_timeout,
         };
-        let feed = self.feed(Role::Archive, topic, positions)?;
-        roles.start(Role::Archive, archive::run(feed, destination, limits));
+        let feed = self.feed(Role::Archive, topic, positions, Some(writer.clone()))?;
+        roles.start(Role::Archive, archive::run(feed, writer, limits));
         Ok(())
     }
 
@@ -190,14 +195,15 @@ impl Start {
         Ok(())
     }
 
-    fn feed(&self, role: Role, topic: &Topic, positions: Positions) -> anyhow::Result<Feed> {
-        let options = FeedOptions {
-            kafka: self.settings.kafka.clone(),
-            role: role.as_str(),
-            group: self.settings.feed.group(role),
-            limits: self.settings.feed.limits(),
-        };
-        Ok(Feed::start(options, topic, positions, self.shutdown.clone())?)
+    fn feed(
+        &self,
+        role: Role,
+        topic: &Topic,
+        positions: Positions,
+        origin: Option<Arc<dyn Origin>>,
+    ) -> anyhow::Result<Feed> {
+        let options = self.settings.feed_options(role);
+        Ok(Feed::start(options, topic, positions, origin, self.shutdown.clone())?)
     }
 
     fn pool(&self, purpose: &str) -> anyhow::Result<PgPool> {

@@ -36,6 +36,14 @@ pub(crate) trait ObjectStore: Send + Sync + 'static {
 
     /// Reads an object; `None` if there is none.
     fn read(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, Fault>> + Send;
+
+    /// The next keys that begin with `prefix` and come after `after`, in order, as many as fit one
+    /// answer; none when there are no more.
+    fn list(
+        &self,
+        prefix: &str,
+        after: &str,
+    ) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
 }
 
 /// A bucket.
@@ -92,5 +100,12 @@ impl ObjectStore for Bucket {
             .map_err(|error| Fault::retry(doing, error))?
             .map_err(|error| Fault::retry(doing, error))?;
         Ok(Some(body.into_bytes()))
+    }
+
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, Fault> {
+        let list = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+        let listed = list.start_after(after).send().await;
+        let listed = listed.map_err(|error| aws::fault("listing S3", error))?;
+        Ok(listed.contents.into_iter().flatten().filter_map(|object| object.key).collect())
     }
 }

@@ -49,6 +49,17 @@ impl Topic {
         Ok(())
     }
 
+    /// Deletes a partition's records before an offset, as retention does in time.
+    pub async fn delete_before(&self, partition: i32, offset: i64) -> anyhow::Result<()> {
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(&self.name, partition, Offset::Offset(offset))?;
+        let deleted = self.admin()?.delete_records(&before, &options()).await?;
+        for element in deleted.elements() {
+            element.error().with_context(|| format!("deleting records of {}", self.name))?;
+        }
+        Ok(())
+    }
+
     /// The offset after the last record, for each partition.
     pub async fn ends(&self) -> anyhow::Result<Vec<i64>> {
         let topic = self.clone();

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::{Map, Value, json};
 use service::exit::Outcome;
+use service::stdout;
 use sqlx::{PgConnection, Row as _};
 
 use crate::cli::Read;
@@ -105,19 +106,18 @@ pub(crate) async fn run(id: &str, read: &Read) -> anyhow::Result<Outcome> {
     if sections.iter().all(|(_, rows)| rows.is_empty()) {
         anyhow::bail!("nothing is known of {id}: not as an object, an event or a row");
     }
-    let mut out = std::io::stdout().lock();
-    if read.json {
-        let mut document = Map::from_iter([("id".to_owned(), json!(id))]);
-        for (title, rows) in sections {
-            let name = title.split(',').next().unwrap_or(title);
-            document.insert(name.to_owned(), Value::Array(rows));
+    stdout::print(|out| {
+        if read.json {
+            let mut document = Map::from_iter([("id".to_owned(), json!(id))]);
+            for (title, rows) in sections {
+                let name = title.split(',').next().unwrap_or(title);
+                document.insert(name.to_owned(), Value::Array(rows));
+            }
+            return writeln!(out, "{}", Value::Object(document));
         }
-        writeln!(out, "{}", Value::Object(document))?;
-    } else {
-        for (title, rows) in sections.iter().filter(|(_, rows)| !rows.is_empty()) {
-            writeln!(out, "{title}\n{}\n", table(rows))?;
-        }
-    }
+        let mut shown = sections.iter().filter(|(_, rows)| !rows.is_empty());
+        shown.try_for_each(|(title, rows)| writeln!(out, "{title}\n{}\n", table(rows)))
+    })?;
     Ok(Outcome::Done)
 }
 

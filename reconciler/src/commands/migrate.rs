@@ -1,10 +1,12 @@
 //! `reconciler migrate`, and the check that it was run.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
 use service::exit::Outcome;
+use service::stdout;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
@@ -36,7 +38,7 @@ pub(crate) async fn run(by: &Operator, settings: &Database) -> anyhow::Result<Ou
         operation::end(&mut connection, id, "done", json!({})).await?;
     }
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    println!("database is at migration {newest}");
+    stdout::print(|out| writeln!(out, "database is at migration {newest}"))?;
     Ok(Outcome::Done)
 }
 

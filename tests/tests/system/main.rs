@@ -5,6 +5,7 @@
 mod archive;
 mod attack;
 mod breaker;
+mod configuration;
 mod consumer;
 mod flow;
 mod http;
