@@ -32,6 +32,8 @@ pub(crate) const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Most bytes of one record, its newline included: Firehose's limit. It holds for every sink, so
 /// that all get the same events.
 pub(crate) const RECORD_BYTES: usize = 1000 * 1024;
+/// Time to forget what was sent, once shutdown was asked for.
+const GRACE: Duration = Duration::from_secs(5);
 /// How often the queue is measured.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -168,7 +170,15 @@ impl<E: EventStream> Publisher<E> {
             .map(|(row, _)| (row.id, wait(row.attempts)))
             .collect();
         // They are out: forgetting that would send them twice. Tries until the database answers.
-        persist(ROLE, || self.outbox.delete(&sent)).await?;
+        let grace = async {
+            self.shutdown.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            deleted = persist(ROLE, || self.outbox.delete(&sent)) => deleted?,
+            // What stays in the queue is sent again by whoever comes next.
+            () = grace => return Ok(()),
+        }
         self.count("sent", sent.len());
         if let Some(code) = answers.iter().flatten().next() {
             self.count("refused", refused.len());
