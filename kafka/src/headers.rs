@@ -62,7 +62,7 @@ mod tests {
         let value = b"value";
         // SAFETY: each kind is followed by arguments of its own types, and the end is marked.
         // librdkafka copies headers and topic at once.
-        let produced = unsafe {
+        let code = unsafe {
             sys::rd_kafka_producev(
                 producer.client().native_ptr(),
                 vtype(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TOPIC),
@@ -82,7 +82,7 @@ mod tests {
                 vtype(sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_END),
             )
         };
-        assert_eq!(produced, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
+        assert_eq!(code, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
         producer.flush(Duration::from_secs(20)).unwrap();
     }
 
