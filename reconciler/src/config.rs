@@ -447,7 +447,9 @@ impl Run {
 
     /// Whether a role needs the SDK's settings.
     pub(crate) fn uses_aws(&self) -> bool {
-        self.roles().iter().any(|role| matches!(role, Role::Archive | Role::Publish))
+        let roles = self.roles();
+        let publishes_to_aws = self.sinks.chosen().contains(&Sink::Firehose);
+        roles.contains(&Role::Archive) || (roles.contains(&Role::Publish) && publishes_to_aws)
     }
 
     /// How a role reads the topic.
