@@ -15,6 +15,7 @@ pub mod fault;
 mod feed;
 mod firehose;
 pub mod hash;
+mod mask;
 mod pipeline;
 mod position;
 mod project;
@@ -41,7 +42,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Run(settings) => pipeline::run(*settings).await,
             Command::Migrate(database) => commands::migrate::run(&database).await,
             Command::Hash(read) => commands::hash::run(&read).await,
-            Command::Inspect { id, read } => commands::inspect::run(&id, &read).await,
+            Command::Inspect(asked) => commands::inspect::run(&asked).await,
             Command::Tail(read) => commands::tail::run(&read).await,
         }
     })

@@ -15,6 +15,10 @@ use crate::fault::Fault;
 /// Time for one call, the transfer of a whole segment included.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// Most keys that one listing gives, as S3 has it.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>
+pub(crate) const LIST_KEYS: i32 = 1000;
+
 /// What became of an object that was to be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Created {
@@ -55,6 +59,22 @@ impl Bucket {
         let config =
             aws_sdk_s3::config::Builder::from(&config).force_path_style(path_style).build();
         Ok(Self { client: Client::from_conf(config), name })
+    }
+
+    /// The keys that begin with `prefix` and come after `after`, sorted; at most [`LIST_KEYS`].
+    pub(crate) async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, Fault> {
+        let listing = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.name)
+            .prefix(prefix)
+            .start_after(after)
+            .max_keys(LIST_KEYS)
+            .send()
+            .await
+            .map_err(|error| aws::fault("listing S3", error))?;
+        let keys = listing.contents.unwrap_or_default().into_iter();
+        Ok(keys.filter_map(|object| object.key).collect())
     }
 }
 

@@ -6,6 +6,7 @@ mod archive;
 mod attack;
 mod flow;
 mod http;
+mod inspect;
 mod interleaving;
 mod migrate;
 mod projection;
