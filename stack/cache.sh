@@ -4,12 +4,14 @@
 
 CACHE=${STACK_CACHE:-$ROOT/stack/.data/cache}
 
+cache_of() { # NAME INPUT_FILE
+  echo "$CACHE/$1-$(sha256sum "$2" | cut -c1-12)"
+}
+
 # Calls FUNCTION DIRECTORY unless an earlier call with the same inputs finished. The directory's name
 # carries a hash of the input file, so a changed version is fetched anew. Leaves its path in `cached`.
 fetch_once() { # NAME INPUT_FILE FUNCTION
-  local hash
-  hash=$(sha256sum "$2" | cut -c1-12)
-  cached=$CACHE/$1-$hash
+  cached=$(cache_of "$1" "$2")
   if [[ -e $cached/.complete ]]; then return; fi
   mkdir -p "$CACHE"
   exec 8>"$CACHE/$1.lock"

@@ -15,6 +15,8 @@ stack_env() {
 export STACK=$STACK
 export KAFKA_BROKERS=127.0.0.1:$KAFKA_PORT
 export KAFKA_TOPIC=stripe.raw.v1
+export DOMAIN_SINKS=firehose,kafka
+export DOMAIN_TOPIC=stripe.domain.v1
 export DATABASE_URL=postgres://reconciler@127.0.0.1:$POSTGRES_PORT/reconciler
 export S3_BUCKET=stripe-archive
 export FIREHOSE_STREAM=stripe-domain
@@ -30,6 +32,7 @@ export LIVEMODE=test
 export INGEST_LISTEN=127.0.0.1:$INGEST_PORT
 export INGEST_ADMIN_LISTEN=127.0.0.1:$INGEST_ADMIN_PORT
 export RECONCILER_ADMIN_LISTEN=127.0.0.1:$RECONCILER_ADMIN_PORT
+export STACK_PYTHON=$(python_path)
 export PROMETHEUS_URL=http://127.0.0.1:$PROMETHEUS_PORT
 export NO_PROXY=127.0.0.1,localhost
 VARIABLES

@@ -4,8 +4,11 @@
 
 python_fetch() {
   fetch_once python "$ROOT/stack/requirements.txt" python_install
-  PYTHON=$cached/bin/python
+  PYTHON=$(python_path)
 }
+
+# Where it is, fetched or not.
+python_path() { echo "$(cache_of python "$ROOT/stack/requirements.txt")/bin/python"; }
 
 python_install() { # DIRECTORY
   say "installing moto and two clients from PyPI into a virtual environment, 120 MB, about 15 s"

@@ -1,7 +1,8 @@
 //! Every event type that Stripe is known to send, and what is done with it.
 //!
-//! What an event says is decided by its object, whatever type carries it; this table says what its
-//! type promises. A type that is not in it is new: its object decides alone. Types that Stripe no
+//! What is only recorded stays so whatever its object is. Otherwise an event's object decides what
+//! it says, whatever type carries it, and this table says what its type promises. A type that is not
+//! in it is new: its object decides alone. Types that Stripe no
 //! longer sends are here too, since archives and other people's replays hold them.
 //! <https://docs.stripe.com/api/events/types>
 
@@ -12,7 +13,7 @@ pub enum Handling {
     Modelled,
     /// Its object's newest snapshot is kept, where it has an id.
     SnapshotOnly,
-    /// The event is recorded; it has no object that could be kept.
+    /// The event is recorded: it has no object, or none that could be kept.
     RecordedOnly,
 }
 
@@ -37,7 +38,7 @@ static TABLE: [(Handling, &[&str]); 3] = [
 ];
 
 /// Objects with rows, facts or a place in the ledger.
-const MODELLED: [&str; 70] = [
+const MODELLED: [&str; 71] = [
     "account.application.authorized",
     "account.application.deauthorized",
     "account.created",
@@ -80,6 +81,7 @@ const MODELLED: [&str; 70] = [
     "invoice.voided",
     "invoice.will_be_due",
     "invoice_payment.paid",
+    "payment.created",
     "payment_intent.amount_capturable_updated",
     "payment_intent.canceled",
     "payment_intent.created",
@@ -111,7 +113,7 @@ const MODELLED: [&str; 70] = [
 ];
 
 /// Objects of which the newest snapshot is kept.
-const SNAPSHOT_ONLY: [&str; 220] = [
+const SNAPSHOT_ONLY: [&str; 219] = [
     "account.external_account.created",
     "account.external_account.deleted",
     "account.external_account.updated",
@@ -224,7 +226,6 @@ const SNAPSHOT_ONLY: [&str; 220] = [
     "order.payment_succeeded",
     "order.updated",
     "order_return.created",
-    "payment.created",
     "payment_link.created",
     "payment_link.updated",
     "payment_method.attached",
@@ -334,8 +335,8 @@ const SNAPSHOT_ONLY: [&str; 220] = [
     "treasury.received_debit.created",
 ];
 
-/// Events without an object of their own: thin ones, and objects without an id.
-const RECORDED_ONLY: [&str; 31] = [
+/// Thin events, objects without an id, previews.
+const RECORDED_ONLY: [&str; 32] = [
     "balance.available",
     "balance_settings.updated",
     "cash_balance.funds_available",
@@ -367,6 +368,8 @@ const RECORDED_ONLY: [&str; 31] = [
     "v2.core.account_person.deleted",
     "v2.core.account_person.updated",
     "v2.core.event_destination.ping",
+    // Stripe could not make an event and says so.
+    "v2.core.health.event_generation_failure.resolved",
 ];
 
 #[cfg(test)]

@@ -136,26 +136,34 @@ pub struct Fact {
 }
 
 impl Fact {
-    /// Whether this proof is the one to keep of two of the same fact. Variants of one event share
-    /// time and id; then the content decides, and at last the object: in one shape the intent says
-    /// what in another the charge inside it says with the same words.
+    /// Whether this proof is the one to keep of two of the same fact: the earlier one, and of one
+    /// second the one whose domain event has the smaller id, for that is what a consumer can see.
+    /// Event and object only say where one and the same content comes from.
     pub fn precedes(&self, other: &Self) -> bool {
-        (self.created, &self.event_id, self.content_hash(), &self.object_id)
-            < (other.created, &other.event_id, other.content_hash(), &other.object_id)
+        (self.created, self.content_hash(), &self.event_id, &self.object_id)
+            < (other.created, other.content_hash(), &other.event_id, &other.object_id)
     }
 
-    /// SHA-256 of the content.
+    /// SHA-256 of the domain event without its id. Its first 64 bits end that id.
     pub fn content_hash(&self) -> [u8; 32] {
-        json::canonical_hash(&self.data)
+        Sha256::digest(json::canonical(&self.body())).into()
     }
 
     /// The domain event that tells this fact.
     pub fn to_domain_event(&self) -> DomainEvent {
+        let mut body = self.body();
+        let id = format!("{}.{}", self.fact_id, hex::encode(&self.content_hash()[..8]));
+        body["id"] = Value::String(id.clone());
+        DomainEvent { id, payload: json::canonical(&body) }
+    }
+
+    /// The domain event without its id.
+    fn body(&self) -> Value {
         let source = match self.account.as_str() {
             "" => "/stripe".to_owned(),
             account => format!("/stripe/{account}"),
         };
-        let mut body = json!({
+        json!({
             "specversion": "1.0",
             "source": source,
             "type": self.kind,
@@ -164,11 +172,7 @@ impl Fact {
             "datacontenttype": "application/json",
             "factid": self.fact_id,
             "data": self.data,
-        });
-        let hash = Sha256::digest(json::canonical(&body));
-        let id = format!("{}.{}", self.fact_id, hex::encode(&hash[..8]));
-        body["id"] = Value::String(id.clone());
-        DomainEvent { id, payload: json::canonical(&body) }
+        })
     }
 }
 
@@ -223,6 +227,17 @@ mod tests {
     fn the_earliest_proof_is_kept() {
         assert!(fact(10, 100).precedes(&fact(11, 100)));
         assert!(!fact(10, 100).precedes(&fact(10, 100)));
+    }
+
+    /// What EVENTS.md tells consumers to keep is what is kept here.
+    #[test]
+    fn of_one_second_the_smaller_id_is_kept_whatever_event_proved_it() {
+        for amount in 0..50 {
+            let (one, mut other) = (fact(10, 100), fact(10, amount));
+            other.event_id = "evt_0".to_owned();
+            let (id, other_id) = (one.to_domain_event().id, other.to_domain_event().id);
+            assert!(id == other_id || one.precedes(&other) == (id < other_id), "{amount}");
+        }
     }
 
     #[test]

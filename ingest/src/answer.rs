@@ -60,9 +60,8 @@ impl Answer {
         }
     }
 
-    /// The response. `close` asks an HTTP/1 sender to leave; so does every answer that was given
-    /// before the body was read.
-    pub(crate) fn response(self, http1: bool, close: bool) -> Response<Full<Bytes>> {
+    /// The response. `close` asks the sender to leave, which HTTP/1 alone can say.
+    pub(crate) fn response(self, close: bool) -> Response<Full<Bytes>> {
         let text = match self {
             Self::Accepted => "",
             Self::Refused(refusal) => refusal.code(),
@@ -83,8 +82,7 @@ impl Answer {
             }
             _ => {}
         }
-        let unread = matches!(self, Self::TooLarge | Self::BodyTimedOut | Self::BodyIncomplete);
-        if http1 && (close || unread) {
+        if close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

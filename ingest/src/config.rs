@@ -16,6 +16,12 @@ use crate::endpoints::Endpoints;
 /// What keys and headers may add to a record beside the body and the signature header, in bytes:
 /// eight texts of at most 255, their names, numbers and framing.
 const RECORD_OVERHEAD: usize = 4096;
+/// Most of anything that is counted. The producer's queue has room for all that may be in flight;
+/// with the largest headers, librdkafka's own limit of 2 TiB (`queue.buffering.max.kbytes`) is near.
+const COUNT_MAX: usize = 1_000_000;
+/// Largest body, in bytes: with the largest headers it stays within what librdkafka takes as a
+/// message, 1,000,000,000 bytes (`message.max.bytes`).
+const BODY_BYTES_MAX: usize = 900 << 20;
 
 /// The settings of `ingest serve`.
 #[derive(Debug, Clone, Args)]
@@ -59,8 +65,8 @@ pub(crate) struct Stripe {
     /// Stripe accounts that own the endpoints: `acct_…` or `NAME:acct_…`, comma separated
     #[arg(long, env, default_value = "")]
     pub(crate) stripe_accounts: String,
-    /// How far a signature's time may lie from ours, both ways; 0 does not check it
-    #[arg(long, env, default_value = "300s", value_parser = units::duration)]
+    /// How far a signature's time may lie from ours, both ways, in whole seconds; 0 does not check it
+    #[arg(long, env, default_value = "300s", value_parser = units::whole_seconds)]
     pub(crate) stripe_signature_tolerance: Duration,
 }
 
@@ -83,7 +89,7 @@ pub(crate) struct Limits {
     /// Open connections; more wait in the listener's queue
     #[arg(long, env, default_value_t = 4096)]
     pub(crate) ingest_max_connections: usize,
-    /// Requests in progress; more are answered 503
+    /// Verified requests that Kafka has yet to acknowledge; more are answered 503
     #[arg(long, env, default_value_t = 1024)]
     pub(crate) ingest_max_in_flight: usize,
     /// Body bytes in progress; more are answered 503
@@ -131,13 +137,14 @@ impl Settings {
         for (name, value) in [
             ("INGEST_MAX_CONNECTIONS", limits.ingest_max_connections),
             ("INGEST_MAX_IN_FLIGHT", limits.ingest_max_in_flight),
-            ("INGEST_MAX_BODY_BYTES", limits.ingest_max_body_bytes),
             ("INGEST_MAX_HTTP2_STREAMS", limits.ingest_max_http2_streams as usize),
         ] {
-            let most = u32::MAX as usize / 2;
-            if value == 0 || value > most {
-                return Err(ConfigError::new(name, format!("must be between 1 and {most}")));
+            if !(1..=COUNT_MAX).contains(&value) {
+                return Err(ConfigError::new(name, format!("must be from 1 to {COUNT_MAX}")));
             }
+        }
+        if !(1..=BODY_BYTES_MAX).contains(&limits.ingest_max_body_bytes) {
+            return Err(ConfigError::new("INGEST_MAX_BODY_BYTES", "must be from 1 to 900MiB"));
         }
         for (name, value) in [
             ("INGEST_PROTOCOL_TIMEOUT", limits.ingest_protocol_timeout),

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-/// How an HTTP/2 connection without TLS begins; no HTTP/1 method that we answer shares it.
-const HTTP2_PREFACE: &[u8] = b"PRI";
+/// How an HTTP/2 connection without TLS begins, RFC 9113 section 3.4; no HTTP/1 request can.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Pause between looks at a preface that arrives byte by byte.
 const PREFACE_PAUSE: Duration = Duration::from_millis(20);
 /// How long a connection may take to say goodbye.

@@ -13,6 +13,8 @@ const SECRETS: &str = "STRIPE_WEBHOOK_SECRETS";
 const ACCOUNTS: &str = "STRIPE_ACCOUNTS";
 /// Longest name of an endpoint, in bytes.
 const NAME_MAX: usize = 64;
+/// How secrets and ids of Stripe's begin, and no name may.
+const NOT_NAMES: [&str; 5] = ["whsec_", "sk_", "rk_", "pk_", "we_"];
 
 /// One endpoint.
 #[derive(Debug, Clone)]
@@ -31,7 +33,8 @@ pub(crate) struct Endpoints(BTreeMap<String, Arc<Endpoint>>);
 
 impl Endpoints {
     /// Reads `STRIPE_WEBHOOK_SECRETS` and `STRIPE_ACCOUNTS`: `VALUE` for the default endpoint,
-    /// `NAME:VALUE` for another, comma separated or one a line. No message quotes a secret.
+    /// `NAME:VALUE` for another, comma separated or one a line. No message quotes a value: whatever
+    /// it is meant to be, it may be a secret.
     pub(crate) fn parse(secrets: &str, accounts: &str) -> Result<Self, ConfigError> {
         let mut endpoints: BTreeMap<String, Endpoint> = BTreeMap::new();
         let mut seen = Vec::new();
@@ -55,9 +58,9 @@ impl Endpoints {
         if endpoints.is_empty() {
             return Err(ConfigError::new(SECRETS, "holds no secret"));
         }
-        for (_, (name, account)) in entries(ACCOUNTS, accounts)? {
+        for (position, (name, account)) in entries(ACCOUNTS, accounts)? {
             if !account.starts_with("acct_") {
-                return Err(ConfigError::new(ACCOUNTS, format!("`{account}` is not acct_…")));
+                return Err(ConfigError::new(ACCOUNTS, format!("entry {position} is not acct_…")));
             }
             let endpoint = endpoints.get_mut(name).ok_or_else(|| {
                 ConfigError::new(ACCOUNTS, format!("endpoint {name} has no secret in {SECRETS}"))
@@ -114,6 +117,17 @@ fn entries<'a>(setting: &str, text: &'a str) -> Result<Vec<Entry<'a>>, ConfigErr
                     setting,
                     format!(
                         "entry {}: an endpoint's name is 1 to {NAME_MAX} of a-z, 0-9, - and _",
+                        index + 1
+                    ),
+                ));
+            }
+            // Secrets with a colon between them instead of a comma: the name would be shown.
+            if let Some(prefix) = NOT_NAMES.iter().find(|prefix| name.starts_with(**prefix)) {
+                return Err(ConfigError::new(
+                    setting,
+                    format!(
+                        "entry {}: an endpoint's name does not begin with {prefix}; is there a \
+                         colon for a comma?",
                         index + 1
                     ),
                 ));
@@ -187,5 +201,19 @@ mod tests {
         assert!(problem("whsec_a", "eu:acct_1").contains("eu has no secret"));
         assert!(problem("whsec_a", "acct_1,acct_2").contains("two accounts"));
         assert!(problem("whsec_a", "ca_1").contains("not acct_"));
+    }
+
+    #[test]
+    fn a_secret_in_a_wrong_place_is_not_quoted() {
+        let line = problem("whsec_a,eu:whsec_b", "acct_1,eu:sk_live_hush");
+        assert_eq!(line, "STRIPE_ACCOUNTS: entry 2 is not acct_…");
+        for prefix in ["whsec_", "sk_", "rk_", "pk_", "we_"] {
+            let line = problem(&format!("whsec_a,{prefix}hush:whsec_b"), "");
+            assert!(line.starts_with("STRIPE_WEBHOOK_SECRETS: entry 2: "), "{line}");
+            assert!(line.contains(prefix) && !line.contains("hush"), "{line}");
+            let line = problem("whsec_a", &format!("{prefix}hush:acct_1"));
+            assert!(line.starts_with("STRIPE_ACCOUNTS: entry 1: "), "{line}");
+            assert!(!line.contains("hush"), "{line}");
+        }
     }
 }

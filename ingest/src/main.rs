@@ -17,6 +17,7 @@ mod verify;
 mod webhook;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ use producer::KafkaPublisher;
 use server::Server;
 use service::admin::{self, Readiness};
 use service::exit::{self, Outcome};
-use service::signals;
+use service::{signals, stdout};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use webhook::Webhooks;
@@ -73,13 +74,14 @@ async fn serve(settings: &Settings) -> anyhow::Result<Outcome> {
     let endpoints = settings.stripe.endpoints()?;
     if settings.check_config {
         KafkaPublisher::check(settings)?;
-        println!("the configuration is sound; endpoints: {}", endpoints.summary());
+        let summary = endpoints.summary();
+        stdout::print(|out| writeln!(out, "the configuration is sound; endpoints: {summary}"))?;
         return Ok(Outcome::Done);
     }
     let publisher = Arc::new(KafkaPublisher::new(settings)?);
     tracing::info!(?settings, endpoints = endpoints.summary(), "starting");
 
-    if settings.stripe.stripe_signature_tolerance.as_secs() == 0 {
+    if settings.stripe.stripe_signature_tolerance.is_zero() {
         tracing::warn!("STRIPE_SIGNATURE_TOLERANCE=0: old requests can be replayed by anyone");
     }
 
@@ -169,6 +171,20 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_tolerance_below_a_second_does_not_switch_the_check_off() {
+        let parse = |tolerance: &str| {
+            let serve = ["ingest", "serve", "--kafka-brokers=none:1"];
+            let tolerance = format!("--stripe-signature-tolerance={tolerance}");
+            Cli::try_parse_from(serve.into_iter().chain([tolerance.as_str()]))
+        };
+        assert!(parse("1s").is_ok() && parse("0").is_ok());
+        let refused = parse("500ms").unwrap_err().to_string();
+        assert!(refused.contains("--stripe-signature-tolerance"), "{refused}");
+        let verify = ["ingest", "verify", "--header=x", "--tolerance=500ms"];
+        assert!(Cli::try_parse_from(verify).is_err());
     }
 
     #[test]

@@ -47,19 +47,20 @@ impl KafkaPublisher {
         let config = config(settings)?;
         let trouble = Arc::new(Notify::new());
         let delivery_timeout = settings.kafka_delivery_timeout;
-        let first = create(&config, &trouble, delivery_timeout)
-            .map_err(|error| ConfigError::new("KAFKA_CONFIG", error.to_string()))?;
+        let first =
+            create(&config, &trouble, delivery_timeout).map_err(|error| kafka::refused(&error))?;
         let topic = settings.kafka.kafka_topic.clone();
         let current = ArcSwap::from_pointee(first);
         Ok(Self { current, config, topic, delivery_timeout, trouble })
     }
 
-    /// Whether the Kafka client takes these settings. Opens nothing.
+    /// Whether a producer can be made of these settings: librdkafka judges some of them, and reads
+    /// the files that they name, only then. Without brokers it opens nothing.
     pub(crate) fn check(settings: &Settings) -> Result<(), ConfigError> {
-        config(settings)?
-            .create_native_config()
+        let config = kafka::without_brokers(&config(settings)?);
+        create(&config, &Arc::new(Notify::new()), settings.kafka_delivery_timeout)
             .map(drop)
-            .map_err(|error| ConfigError::new("KAFKA_CONFIG", error.to_string()))
+            .map_err(|error| kafka::refused(&error))
     }
 
     /// Replaces a producer that failed fatally or is stuck; runs as long as the process does.
@@ -201,9 +202,7 @@ fn config(settings: &Settings) -> Result<ClientConfig, ConfigError> {
         .set("message.max.bytes", record.max(1000).to_string())
         .set("queue.buffering.max.kbytes", (queue_bytes / 1024 + 1).to_string())
         .set("queue.buffering.max.messages", (2 * limits.ingest_max_in_flight).to_string());
-    config.create_native_config().map_err(|error| {
-        ConfigError::new("KAFKA_CONFIG", format!("does not go with acks=all: {error}"))
-    })?;
+    config.create_native_config().map_err(|error| kafka::refused(&error))?;
     Ok(config)
 }
 

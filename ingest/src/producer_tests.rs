@@ -142,3 +142,35 @@ fn the_promises_win_over_the_operators_properties() {
     let need: usize = made.get("message.max.bytes").unwrap().parse().unwrap();
     assert!(need > (1 << 20) + (16 << 10));
 }
+
+fn checked(more: &[&str]) -> Result<(), String> {
+    let args = ["test", "--kafka-brokers", "none:1"];
+    let settings = Cli::try_parse_from(args.iter().chain(more)).unwrap().settings;
+    settings.check().and_then(|()| KafkaPublisher::check(&settings)).map_err(|e| e.to_string())
+}
+
+#[test]
+fn a_check_refuses_what_a_producer_would_refuse() {
+    assert_eq!(checked(&["--kafka-config", "metadata.broker.list=127.0.0.1:1"]), Ok(()));
+    for config in [
+        "retries=0",
+        "max.in.flight=10",
+        "security.protocol=ssl,ssl.ca.location=/nonexistent",
+        "security.protocol=sasl_plaintext,sasl.mechanism=FOO",
+    ] {
+        let problem = checked(&["--kafka-config", config]).unwrap_err();
+        assert!(problem.starts_with("KAFKA_CONFIG: "), "{config}: {problem}");
+    }
+}
+
+#[test]
+fn limits_that_librdkafka_cannot_hold_are_refused_by_their_own_names() {
+    let largest = ["--ingest-max-header-bytes=1MiB", "--ingest-max-in-flight-bytes=2GiB"];
+    let with = |more: &[&'static str]| checked(&[&largest, more].concat());
+    let allowed = ["--ingest-max-in-flight=1000000", "--ingest-max-body-bytes=900MiB"];
+    assert_eq!(with(&allowed), Ok(()));
+    let problem = with(&["--ingest-max-in-flight=1000001"]).unwrap_err();
+    assert!(problem.starts_with("INGEST_MAX_IN_FLIGHT: must be from 1 to 1000000"), "{problem}");
+    let problem = with(&["--ingest-max-body-bytes=901MiB"]).unwrap_err();
+    assert!(problem.starts_with("INGEST_MAX_BODY_BYTES: must be from 1 to 900MiB"), "{problem}");
+}

@@ -48,6 +48,9 @@ impl<P: Publish> Server<P> {
         // The watchdog of `connection` tells idle from slow; hyper's one time-out cannot.
         http1
             .timer(TokioTimer::new())
+            // A sender that has said all it has to say still waits for its answer. And nothing is
+            // read beyond a request before its answer, so what comes next counts from then on.
+            .half_close(true)
             .header_read_timeout(None)
             .max_header_size(header_max)
             .max_buf_size(READ_BUFFER + header_max);
@@ -142,3 +145,7 @@ impl<P: Publish> Server<P> {
         self.connections.len()
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

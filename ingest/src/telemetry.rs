@@ -35,7 +35,7 @@ pub(crate) fn describe() {
         describe_counter!(name, text);
     }
     for (name, text) in [
-        (IN_FLIGHT, "Requests in progress"),
+        (IN_FLIGHT, "Verified requests that Kafka has yet to acknowledge"),
         (IN_FLIGHT_BYTES, "Body bytes in progress"),
         (CONNECTIONS, "Open connections"),
         (SECRETS, "Active secrets by endpoint"),

@@ -1,6 +1,6 @@
 //! `ingest verify`: which case a signature is, for whoever wonders why a webhook is refused.
 
-use std::io::Read as _;
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use domain::peek::peek;
 use domain::signature::{self, Key, Refusal};
 use service::exit::{ConfigError, Outcome};
 use service::secret::SecretString;
-use service::units;
+use service::{stdout, units};
 
 use crate::config::Stripe;
 use crate::endpoints::{self, DEFAULT};
@@ -40,9 +40,9 @@ pub(crate) struct Args {
     /// Our time in Unix seconds instead of the clock's
     #[arg(long)]
     now: Option<u64>,
-    /// How far the signature's time may lie from ours; 0 does not check it
+    /// How far the signature's time may lie from ours, in whole seconds; 0 does not check it
     #[arg(long, visible_alias = "stripe-signature-tolerance", default_value = "300s",
-          env = "STRIPE_SIGNATURE_TOLERANCE", value_parser = units::duration)]
+          env = "STRIPE_SIGNATURE_TOLERANCE", value_parser = units::whole_seconds)]
     tolerance: Duration,
     /// One JSON document instead of text
     #[arg(long)]
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
             verdict
         }
     };
-    print(&verdict, args.json);
+    stdout::print(|out| print(&verdict, args.json, out)).context("standard output")?;
     let good = matches!(verdict.code, "ok" | "parse_ok");
     Ok(if good { Outcome::Done } else { Outcome::Found })
 }
@@ -196,7 +196,7 @@ fn payload_hints(body: &[u8]) -> Vec<String> {
     }
 }
 
-fn print(verdict: &Verdict, json: bool) {
+fn print(verdict: &Verdict, json: bool, out: &mut impl Write) -> io::Result<()> {
     if json {
         let document = serde_json::json!({
             "verdict": verdict.code,
@@ -204,14 +204,14 @@ fn print(verdict: &Verdict, json: bool) {
             "secret": verdict.secret,
             "hints": verdict.hints,
         });
-        println!("{document}");
-        return;
+        return writeln!(out, "{document}");
     }
-    println!("{}\n{}", verdict.code, verdict.meaning);
+    writeln!(out, "{}\n{}", verdict.code, verdict.meaning)?;
     if let Some(index) = verdict.secret {
-        println!("matched: secret {index}");
+        writeln!(out, "matched: secret {index}")?;
     }
     for hint in &verdict.hints {
-        println!("hint: {hint}");
+        writeln!(out, "hint: {hint}")?;
     }
+    Ok(())
 }

@@ -16,7 +16,7 @@ use metrics::{SharedString, counter, gauge, histogram};
 use tokio::sync::Semaphore;
 
 use crate::answer::Answer;
-use crate::body::{self, BodyError};
+use crate::body::{self, BodyError, Received};
 use crate::config::Settings;
 use crate::endpoints::{DEFAULT, Endpoint, Endpoints};
 use crate::publish::{Publish, PublishError, Record};
@@ -93,6 +93,7 @@ impl<P: Publish> Webhooks<P> {
     {
         let started = Instant::now();
         let http1 = request.version() < Version::HTTP_2;
+        let mut unread = !request.body().is_end_stream();
         let endpoint =
             endpoint_name(request.uri().path()).and_then(|n| self.endpoints.load().get(n));
         let (name, answer) = match endpoint {
@@ -100,7 +101,20 @@ impl<P: Publish> Webhooks<P> {
             Some(endpoint) if request.method() != Method::POST => {
                 (label(&endpoint.name), Answer::MethodNotAllowed)
             }
-            Some(endpoint) => (label(&endpoint.name), self.receive(&endpoint, request).await),
+            Some(endpoint) if !self.open.load(Ordering::Relaxed) => {
+                (label(&endpoint.name), Answer::Unavailable)
+            }
+            Some(endpoint) => {
+                let (head, body) = request.into_parts();
+                let answer = match self.read(&endpoint, body).await {
+                    Ok(received) => {
+                        unread = false;
+                        self.accept(&endpoint, &head.headers, received).await
+                    }
+                    Err(answer) => answer,
+                };
+                (label(&endpoint.name), answer)
+            }
         };
         if let Answer::Refused(refusal) = answer {
             counter!(telemetry::REFUSALS, "endpoint" => name.clone(), "reason" => refusal.code())
@@ -110,43 +124,44 @@ impl<P: Publish> Webhooks<P> {
         let outcome = answer.outcome();
         counter!(telemetry::REQUESTS, "endpoint" => name, "outcome" => outcome).increment(1);
         histogram!(telemetry::REQUEST_SECONDS, "outcome" => outcome).record(started.elapsed());
-        answer.response(http1, self.closing.load(Ordering::Relaxed))
+        // A sender whose body was not read to its end cannot be heard any more.
+        let close = http1 && (unread || self.closing.load(Ordering::Relaxed));
+        answer.response(close)
     }
 
-    async fn receive<B>(&self, endpoint: &Endpoint, request: Request<B>) -> Answer
+    /// Reads the whole body; otherwise tells what to answer.
+    async fn read<B>(&self, endpoint: &Endpoint, body: B) -> Result<Received, Answer>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        if !self.open.load(Ordering::Relaxed) {
-            return Answer::Unavailable;
+        body::read(body, self.body_max, &self.bytes, self.body_timeout).await.map_err(|error| {
+            tracing::warn!(endpoint = &*endpoint.name, ?error, "no body");
+            match error {
+                BodyError::TooLarge => Answer::TooLarge,
+                BodyError::NoBudget => Answer::Overloaded,
+                BodyError::TimedOut => Answer::BodyTimedOut,
+                BodyError::Incomplete => Answer::BodyIncomplete,
+            }
+        })
+    }
+
+    /// Verifies, publishes and waits for the acknowledgement. Only what is verified takes one of
+    /// the places in flight: whoever has no secret can keep none of them.
+    async fn accept(&self, endpoint: &Endpoint, headers: &HeaderMap, received: Received) -> Answer {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if let Err(refusal) = self.verify(endpoint, headers, &received.bytes, now.as_secs()) {
+            tracing::info!(endpoint = &*endpoint.name, reason = refusal.code(), "refused");
+            return Answer::Refused(refusal);
         }
-        let Ok(_slot) = self.requests.try_acquire() else {
+        let Ok(_place) = self.requests.try_acquire() else {
             tracing::warn!(endpoint = &*endpoint.name, "refused: INGEST_MAX_IN_FLIGHT is reached");
             return Answer::Overloaded;
         };
         self.show_in_flight();
-        let (head, body) = request.into_parts();
-        let received = match body::read(body, self.body_max, &self.bytes, self.body_timeout).await {
-            Ok(received) => received,
-            Err(error) => {
-                tracing::warn!(endpoint = &*endpoint.name, ?error, "no body");
-                return match error {
-                    BodyError::TooLarge => Answer::TooLarge,
-                    BodyError::NoBudget => Answer::Overloaded,
-                    BodyError::TimedOut => Answer::BodyTimedOut,
-                    BodyError::Incomplete => Answer::BodyIncomplete,
-                };
-            }
-        };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if let Err(refusal) = self.verify(endpoint, &head.headers, &received.bytes, now.as_secs()) {
-            tracing::info!(endpoint = &*endpoint.name, reason = refusal.code(), "refused");
-            return Answer::Refused(refusal);
-        }
         let sent = Instant::now();
-        let acknowledgement = self.publish(endpoint, &head.headers, &received.bytes, now);
+        let acknowledgement = self.publish(endpoint, headers, &received.bytes, now);
         // The producer has its own copy; only the share of the budget is kept until it is done.
-        let body::Received { bytes, share: _share } = received;
+        let Received { bytes, share: _share } = received;
         drop(bytes);
         let verdict = match acknowledgement {
             Err(error) => Err(error),

@@ -284,12 +284,59 @@ async fn more_than_may_be_in_flight_is_503() {
 }
 
 #[tokio::test]
+async fn bodies_that_do_not_come_keep_no_genuine_event_out() {
+    let webhooks = webhooks(acknowledging(), &["--ingest-max-in-flight", "1"]);
+    let slow: Vec<_> = std::iter::repeat_with(|| {
+        let webhooks = Arc::clone(&webhooks);
+        let (parts, _) = request(PATH, SECRET, BODY).into_parts();
+        tokio::spawn(async move { answer(&webhooks, Request::from_parts(parts, Never)).await })
+    })
+    .take(8)
+    .collect();
+    tokio::task::yield_now().await;
+    for (secret, status) in [("whsec_wrong", StatusCode::BAD_REQUEST), (SECRET, StatusCode::OK)] {
+        assert_eq!(answer(&webhooks, request(PATH, secret, BODY)).await.0, status);
+    }
+    assert!(slow.iter().all(|request| !request.is_finished()), "they wait for their bodies");
+}
+
+#[tokio::test]
 async fn a_draining_listener_asks_http1_senders_to_leave() {
     let webhooks = webhooks(acknowledging(), &[]);
     webhooks.close();
     let response = webhooks.respond(request(PATH, SECRET, BODY)).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["connection"], "close");
+}
+
+#[tokio::test]
+async fn an_answer_to_an_unread_body_says_that_the_connection_closes() {
+    let open = webhooks(acknowledging(), &["--ingest-max-body-bytes", "1000"]);
+    let starting = webhooks(acknowledging(), &[]);
+    starting.open.store(false, Ordering::Relaxed);
+    let full = webhooks(acknowledging(), &["--ingest-max-in-flight", "1"]);
+    let _place = full.requests.try_acquire().unwrap();
+    let put = || Request::put(PATH).body(Full::from(BODY)).unwrap();
+    let get = || Request::get(PATH).body(Full::default()).unwrap();
+    let post = |path| request(path, SECRET, BODY);
+    let large = || request(PATH, SECRET, &"x".repeat(1001));
+    for (webhooks, request, status, closes) in [
+        (&open, post("/"), 404, true),
+        (&open, put(), 405, true),
+        (&open, get(), 405, false),
+        (&starting, post(PATH), 503, true),
+        (&open, large(), 413, true),
+        // These bodies were read: the next request may come on the same connection.
+        (&full, post(PATH), 503, false),
+        (&open, request(PATH, "whsec_wrong", BODY), 400, false),
+        (&open, post(PATH), 200, false),
+    ] {
+        let what = format!("{} {}", request.method(), request.uri());
+        let response = webhooks.respond(request).await;
+        assert_eq!(response.status().as_u16(), status, "{what}");
+        let close = response.headers().get("connection").is_some_and(|value| value == "close");
+        assert_eq!(close, closes, "{what} {status}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The one call into librdkafka that rdkafka has no safe function for: `DescribeTopics`, the only
-//! way to learn a topic's id.
+//! A call into librdkafka that rdkafka has no safe function for: `DescribeTopics`, the only way to
+//! learn a topic's id.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_int};

@@ -3,7 +3,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod describe_topics;
+mod headers;
 mod options;
 pub mod topic;
 
-pub use options::Options;
+pub use headers::headers;
+pub use options::{Options, refused, without_brokers};
+pub use topic::Quiet;

@@ -49,16 +49,30 @@ impl Options {
                 config.set(key, value);
             }
         }
-        match config.create_native_config() {
-            Ok(_) => Ok(config),
-            // librdkafka's own message may quote the value, which may be a password.
-            Err(KafkaError::ClientConfig(_, _, key, _)) => Err(ConfigError::new(
-                "KAFKA_CONFIG",
-                format!("librdkafka does not know the property `{key}` or refuses its value"),
-            )),
-            Err(error) => Err(ConfigError::new("KAFKA_CONFIG", error.to_string())),
-        }
+        config.create_native_config().map_err(|error| refused(&error))?;
+        Ok(config)
     }
+}
+
+/// What librdkafka has against a configuration, as a line for the operator.
+pub fn refused(error: &KafkaError) -> ConfigError {
+    let problem = match error {
+        // librdkafka's own message may quote the value, which may be a password.
+        KafkaError::ClientConfig(_, _, key, _) => {
+            format!("librdkafka does not know the property `{key}` or refuses its value")
+        }
+        other => other.to_string(),
+    };
+    ConfigError::new("KAFKA_CONFIG", problem)
+}
+
+/// The same configuration with nobody to connect to: making a client of it, and dropping it, tells
+/// what librdkafka finds wrong only then, and opens nothing.
+pub fn without_brokers(config: &ClientConfig) -> ClientConfig {
+    let mut config = config.clone();
+    config.remove("bootstrap.servers");
+    config.remove("metadata.broker.list");
+    config
 }
 
 /// `key=value` pairs, one a line if there are several lines (then a value may hold commas), else

@@ -1,4 +1,4 @@
-//! What the raw topic is like, and whether it will do.
+//! What a topic is like, and whether it will do.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use service::exit::ConfigError;
 
-use crate::Options;
 use crate::describe_topics;
+use crate::{Options, refused};
 
 /// Retention below which a stopped reconciler might lose events: 14 days, in milliseconds.
 pub const RETENTION_MIN_MS: i64 = 14 * 24 * 60 * 60 * 1000;
@@ -63,15 +63,20 @@ pub enum TopicError {
         reason: String,
     },
     /// There is no such topic.
-    #[error("topic {0} does not exist; create it (this program never does)")]
+    #[error(
+        "topic {0} does not exist and this program never makes one: kafka-topics.sh --create \
+         --topic {0} --partitions 12 --config cleanup.policy=delete --config \
+         retention.ms=2592000000 --config max.message.bytes=4194304 --bootstrap-server \
+         $KAFKA_BROKERS"
+    )]
     Absent(String),
     /// Compaction would delete events.
     #[error("topic {0} has cleanup.policy={1}: compaction deletes events; set it to delete")]
     Compacted(String, String),
-    /// The largest request would not fit.
+    /// The largest record would not fit.
     #[error(
-        "topic {topic} has max.message.bytes={has}: {need} are needed for the largest body and \
-         its headers"
+        "topic {topic} has max.message.bytes={has}: {need} are needed for the largest record, its \
+         headers included"
     )]
     TooSmall {
         /// The topic's name.
@@ -135,10 +140,8 @@ impl fmt::Display for Warning {
 pub async fn describe(options: &Options, timeout: Duration) -> Result<Topic, TopicError> {
     let name = options.kafka_topic.clone();
     let brokers = options.kafka_brokers.clone();
-    let client: AdminClient<Quiet> = options
-        .client_config()?
-        .create_with_context(Quiet)
-        .map_err(|error| ConfigError::new("KAFKA_CONFIG", error.to_string()))?;
+    let client: AdminClient<Quiet> =
+        options.client_config()?.create_with_context(Quiet).map_err(|error| refused(&error))?;
 
     let (asked, topic) = (name.clone(), name.clone());
     let answers = tokio::task::spawn_blocking(move || {
@@ -192,9 +195,10 @@ pub async fn describe(options: &Options, timeout: Duration) -> Result<Topic, Top
     })
 }
 
-/// The client that asks is short-lived and its caller reports what failed, so librdkafka's own
-/// lines are for debugging only.
-pub(crate) struct Quiet;
+/// The context of a client whose user reports what failed: librdkafka's own lines are for debugging
+/// only.
+#[derive(Debug, Clone, Copy)]
+pub struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {

@@ -5,6 +5,7 @@
 //! of its own ([`upload`]) while the partition's next one fills. A partition writes one segment at
 //! a time, for each manifest names the one before.
 
+mod resume;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -15,13 +16,13 @@ use domain::archive::Segment;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use self::upload::{Uploaded, Writer};
+use self::upload::Uploaded;
 use crate::fault::Fault;
 use crate::feed::{Batch, BatchLimit, Delivery, Feed};
 use crate::position::Position;
 use crate::s3::ObjectStore;
 
-pub(crate) use self::upload::Destination;
+pub(crate) use self::upload::{Destination, Writer};
 
 /// The role's name.
 const ROLE: &str = "archive";
@@ -49,17 +50,12 @@ pub(crate) struct Limits {
 /// Runs until shutdown, which it meets by writing its open segments, or a fault that halts.
 pub(crate) async fn run<S: ObjectStore>(
     mut feed: Feed,
-    destination: Destination<S>,
+    writer: Arc<Writer<S>>,
     limits: Limits,
 ) -> Result<(), Fault> {
     describe_metrics();
-    let mut archiver = Archiver {
-        writer: Arc::new(Writer::new(destination)),
-        limits,
-        epoch: 0,
-        partitions: BTreeMap::new(),
-        uploads: JoinSet::new(),
-    };
+    let mut archiver =
+        Archiver { writer, limits, epoch: 0, partitions: BTreeMap::new(), uploads: JoinSet::new() };
     let ended = archiver.follow(&mut feed).await;
     if ended.is_ok() {
         archiver.drain(&feed).await?;
@@ -106,8 +102,12 @@ impl<S: ObjectStore> Archiver<S> {
             let due = self.partitions.values().filter(|partition| partition.can_close());
             let due = due.map(|partition| partition.opened + self.limits.segment_age).min();
             let idle = self.uploads.len() < self.limits.uploads;
+            let full = self.bytes() >= self.limits.open_bytes;
             tokio::select! {
-                delivery = feed.next(BATCH), if self.bytes() < self.limits.open_bytes => {
+                delivery = async {
+                    // However long S3 is away, what ends the epoch or the process is heard.
+                    if full { feed.next_event().await } else { feed.next(BATCH).await }
+                } => {
                     match delivery? {
                         None => return Ok(()),
                         Some(Delivery::Assigned { epoch, positions }) => self.assign(epoch, positions),

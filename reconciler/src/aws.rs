@@ -27,9 +27,14 @@ pub(crate) async fn config(call_timeout: Duration) -> Result<SdkConfig, ConfigEr
         .load()
         .await;
     match config.region() {
-        Some(_) => Ok(config),
-        None => Err(ConfigError::new("AWS_REGION", "is not set, nor does a profile name a region")),
+        Some(region) if !region.as_ref().is_empty() => Ok(config),
+        _ => Err(ConfigError::new("AWS_REGION", "is not set, nor does a profile name a region")),
     }
+}
+
+/// Whether there is what every client needs.
+pub(crate) async fn check() -> Result<(), ConfigError> {
+    config(CONNECT_TIMEOUT).await.map(drop)
 }
 
 /// Error codes that only a person can cure. They are retried all the same, for the cure needs no

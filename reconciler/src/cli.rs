@@ -4,8 +4,10 @@ use clap::{Args, Parser, Subcommand};
 use sqlx::PgPool;
 
 use crate::commands::inspect::{self, Inspect};
+use crate::commands::quarantine;
 use crate::config::{Database, Run};
 use crate::database;
+use crate::operation::Operator;
 
 /// Follows the raw topic of Stripe events: keeps transaction, refund, payout and dispute state in
 /// Postgres, archives every payload to S3, streams domain events to Firehose.
@@ -30,7 +32,12 @@ pub(crate) enum Command {
     /// spread over the processes that run the same role.
     Run(Box<Run>),
     /// Bring the database to this program's schema; again changes nothing
-    Migrate(Database),
+    Migrate {
+        #[command(flatten)]
+        by: Operator,
+        #[command(flatten)]
+        database: Database,
+    },
     /// Print the hash of the state, a part a line: equal sets of records give equal hashes
     Hash(Read),
     /// Tell the whole story of one payment, refund, payout, dispute, provider or event
@@ -43,6 +50,16 @@ pub(crate) enum Command {
     Inspect(Box<Inspect>),
     /// Print one line an event as it is applied, until interrupted
     Tail(Read),
+    /// Deal with records that could not be applied, and with the breaker
+    ///
+    /// A record that cannot be applied is kept whole, with the reason; the others go on. Look at it,
+    /// try it again once the program understands it, or give it up. When too many of the newest
+    /// records would go there, the role project pauses instead: `list` says so, `resume` goes on.
+    #[command(after_help = quarantine::EXAMPLES)]
+    Quarantine {
+        #[command(subcommand)]
+        command: Box<quarantine::Command>,
+    },
 }
 
 /// What a command that reads needs.

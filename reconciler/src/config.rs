@@ -16,8 +16,11 @@ use service::units;
 
 use domain::settings::{MetadataKeys, Settings};
 
-use crate::feed::{BatchLimit, FeedLimits};
-use crate::firehose;
+use crate::breaker::Limits;
+use crate::database;
+use crate::feed::{self, BatchLimit, FeedLimits, FeedOptions};
+use crate::publish::CALL_TIMEOUT;
+use crate::sink::Sink;
 
 /// The settings of `reconciler run`.
 #[derive(Debug, Clone, Args)]
@@ -46,7 +49,11 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) project: Project,
     #[command(flatten)]
+    pub(crate) breaker: Breaker,
+    #[command(flatten)]
     pub(crate) archive: Archive,
+    #[command(flatten)]
+    pub(crate) sinks: Sinks,
     #[command(flatten)]
     pub(crate) publish: Publish,
 }
@@ -58,11 +65,16 @@ pub(crate) enum Role {
     Project,
     /// Writes every record to S3
     Archive,
-    /// Sends domain events to Firehose
+    /// Sends domain events to their sinks
     Publish,
 }
 
 impl Role {
+    /// Whether it has a consumer of the raw topic.
+    fn reads_topic(self) -> bool {
+        matches!(self, Self::Project | Self::Archive)
+    }
+
     /// Its name in settings, logs, metrics and consumer groups.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -98,7 +110,7 @@ pub(crate) struct Feed {
     /// Consumer groups are named PREFIX.ROLE
     #[arg(long, env, default_value = "reconciler")]
     pub(crate) kafka_group_prefix: String,
-    /// Silence after which Kafka gives a process's partitions to others
+    /// Silence after which Kafka gives a process's partitions to others; at most 5m
     #[arg(long, env, default_value = "6s", value_parser = units::duration)]
     pub(crate) kafka_session_timeout: Duration,
     /// Records that may wait for a role, per partition
@@ -188,13 +200,15 @@ impl Project {
     fn platforms(&self) -> Result<BTreeSet<String>, ConfigError> {
         let entries = self.stripe_accounts.split([',', '\n']).map(str::trim);
         entries
-            .filter(|entry| !entry.is_empty())
-            .map(|entry| {
+            .filter(|entry| !entry.is_empty() && !entry.starts_with('#'))
+            .enumerate()
+            .map(|(index, entry)| {
                 let account = entry.rsplit(':').next().unwrap_or(entry).trim();
                 if account.starts_with("acct_") {
                     Ok(account.to_owned())
                 } else {
-                    let problem = format!("`{account}` is not acct_…");
+                    // Not quoted: it may be a secret in the wrong place.
+                    let problem = format!("entry {} is not acct_…", index + 1);
                     Err(ConfigError::new("STRIPE_ACCOUNTS", problem))
                 }
             })
@@ -207,6 +221,70 @@ impl Project {
             bytes: self.project_batch_bytes,
             linger: self.project_linger,
         }
+    }
+
+    /// What the core is told about its surroundings.
+    pub(crate) fn settings(&self, livemode: Livemode) -> Result<Settings, ConfigError> {
+        Ok(Settings {
+            livemode: livemode == Livemode::Live,
+            profile: match self.project_profile {
+                Profile::Marketplace => domain::settings::Profile::Marketplace,
+                Profile::Merchant => domain::settings::Profile::Merchant,
+            },
+            platforms: self.platforms()?,
+            keys: MetadataKeys {
+                quote_id: self.metadata_quote_id.clone(),
+                order_id: self.metadata_order_id.clone(),
+                provider_id: self.metadata_provider_id.clone(),
+                created_by: self.metadata_created_by.clone(),
+            },
+            max_value_bytes: self.project_max_record_bytes,
+        })
+    }
+}
+
+/// When so much would go to quarantine that something else must be wrong.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Breaker")]
+pub(crate) struct Breaker {
+    /// The role pauses when a greater share of the newest records would go to quarantine; 1 is never
+    #[arg(long, env, default_value_t = 0.5)]
+    pub(crate) project_breaker_share: f64,
+    /// How many of the newest records are looked at
+    #[arg(long, env, default_value_t = 200)]
+    pub(crate) project_breaker_window: u32,
+    /// Fewer quarantined records than this among them never pause it
+    #[arg(long, env, default_value_t = 20)]
+    pub(crate) project_breaker_min: u32,
+}
+
+impl Breaker {
+    /// Most records that are looked at: they are kept in memory.
+    const MAX_WINDOW: u32 = 100_000;
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            share: self.project_breaker_share,
+            window: self.project_breaker_window,
+            min: self.project_breaker_min,
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let (window, min) = (self.project_breaker_window, self.project_breaker_min);
+        if !(self.project_breaker_share > 0.0 && self.project_breaker_share <= 1.0) {
+            let problem = "must be more than 0 and at most 1";
+            return Err(ConfigError::new("PROJECT_BREAKER_SHARE", problem));
+        }
+        if !(1..=Self::MAX_WINDOW).contains(&window) {
+            let problem = format!("must be from 1 to {}", Self::MAX_WINDOW);
+            return Err(ConfigError::new("PROJECT_BREAKER_WINDOW", problem));
+        }
+        if !(1..=window).contains(&min) {
+            let problem = "must be from 1 to PROJECT_BREAKER_WINDOW";
+            return Err(ConfigError::new("PROJECT_BREAKER_MIN", problem));
+        }
+        Ok(())
     }
 }
 
@@ -240,14 +318,33 @@ pub(crate) struct Archive {
     pub(crate) archive_drain_timeout: Duration,
 }
 
-/// Where domain events go.
+/// Where domain events go. Whoever proves facts queues their events for each of these.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Domain events")]
+pub(crate) struct Sinks {
+    /// Where domain events go, comma separated; the same for the roles project and publish
+    #[arg(long, env, value_enum, value_delimiter = ',', default_value = "firehose")]
+    pub(crate) domain_sinks: Vec<Sink>,
+}
+
+impl Sinks {
+    /// The chosen sinks, each once.
+    pub(crate) fn chosen(&self) -> BTreeSet<Sink> {
+        self.domain_sinks.iter().copied().collect()
+    }
+}
+
+/// How domain events are sent.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Publish")]
 pub(crate) struct Publish {
-    /// Delivery stream of the domain events; required for the role publish
+    /// Delivery stream of the domain events; required for the sink firehose
     #[arg(long, env)]
     pub(crate) firehose_stream: Option<String>,
-    /// How long a publisher holds what it sends; must be longer than a call to Firehose may take
+    /// Topic of the domain events, for the sink kafka
+    #[arg(long, env, default_value = "stripe.domain.v1")]
+    pub(crate) domain_topic: String,
+    /// How long a publisher holds what it sends; must be longer than a call to a sink may take
     #[arg(long, env, default_value = "60s", value_parser = units::duration)]
     pub(crate) publish_lease: Duration,
     /// How often an empty queue is looked at
@@ -258,22 +355,7 @@ pub(crate) struct Publish {
 impl Run {
     /// What the core is told about its surroundings.
     pub(crate) fn projection(&self) -> Result<Settings, ConfigError> {
-        let project = &self.project;
-        Ok(Settings {
-            livemode: self.livemode == Livemode::Live,
-            profile: match project.project_profile {
-                Profile::Marketplace => domain::settings::Profile::Marketplace,
-                Profile::Merchant => domain::settings::Profile::Merchant,
-            },
-            platforms: project.platforms()?,
-            keys: MetadataKeys {
-                quote_id: project.metadata_quote_id.clone(),
-                order_id: project.metadata_order_id.clone(),
-                provider_id: project.metadata_provider_id.clone(),
-                created_by: project.metadata_created_by.clone(),
-            },
-            max_value_bytes: project.project_max_record_bytes,
-        })
+        self.project.settings(self.livemode)
     }
 
     /// The chosen roles, each once.
@@ -288,17 +370,33 @@ impl Run {
             return Err(ConfigError::new("RECONCILER_ROLES", "names no role"));
         }
         self.kafka.client_config()?;
-        self.database.url()?;
+        database::options(&self.database.url()?, "check")?;
+        self.breaker.check()?;
         self.projection()?;
         let blank = |value: &Option<String>| value.as_deref().unwrap_or_default().trim().is_empty();
         if roles.contains(&Role::Archive) && blank(&self.archive.s3_bucket) {
             return Err(ConfigError::new("S3_BUCKET", "is not set; the role archive needs it"));
         }
-        if roles.contains(&Role::Publish) && blank(&self.publish.firehose_stream) {
+        let sinks = self.sinks.chosen();
+        if sinks.is_empty() {
+            return Err(ConfigError::new("DOMAIN_SINKS", "names no sink"));
+        }
+        let publishes = |sink| roles.contains(&Role::Publish) && sinks.contains(&sink);
+        if publishes(Sink::Firehose) && blank(&self.publish.firehose_stream) {
             return Err(ConfigError::new(
                 "FIREHOSE_STREAM",
-                "is not set; the role publish needs it",
+                "is not set; the role publish needs it for the sink firehose",
             ));
+        }
+        if publishes(Sink::Kafka) {
+            let topic = self.publish.domain_topic.trim();
+            if topic.is_empty() {
+                return Err(ConfigError::new("DOMAIN_TOPIC", "is empty"));
+            }
+            if topic == self.kafka.kafka_topic.trim() {
+                let problem = "is the raw topic (KAFKA_TOPIC); domain events need one of their own";
+                return Err(ConfigError::new("DOMAIN_TOPIC", problem));
+            }
         }
         if self.feed.kafka_group_prefix.trim().is_empty() {
             return Err(ConfigError::new("KAFKA_GROUP_PREFIX", "is empty"));
@@ -323,11 +421,14 @@ impl Run {
         if !(1024..2_097_151 * 1024).contains(&self.feed.feed_prefetch_bytes) {
             return Err(ConfigError::new("FEED_PREFETCH_BYTES", "must be from 1KiB to 2GiB"));
         }
-        let (hour, second) = (Duration::from_hours(1), Duration::from_secs(1));
-        if !(second..=hour).contains(&self.feed.kafka_session_timeout) {
-            return Err(ConfigError::new("KAFKA_SESSION_TIMEOUT", "must be from 1s to 1h"));
+        // librdkafka refuses one that is longer than the time between two polls, its
+        // `max.poll.interval.ms`. The reader polls all the time, so nobody needs a longer one.
+        let (second, longest) = (Duration::from_secs(1), Duration::from_mins(5));
+        if !(second..=longest).contains(&self.feed.kafka_session_timeout) {
+            return Err(ConfigError::new("KAFKA_SESSION_TIMEOUT", "must be from 1s to 5m"));
         }
-        if !(2 * firehose::CALL_TIMEOUT..=hour).contains(&self.publish.publish_lease) {
+        let hour = Duration::from_hours(1);
+        if !(2 * CALL_TIMEOUT..=hour).contains(&self.publish.publish_lease) {
             return Err(ConfigError::new("PUBLISH_LEASE", "must be from 30s to 1h"));
         }
         if self.publish.publish_poll.is_zero() || archive.archive_segment_age.is_zero() {
@@ -338,7 +439,25 @@ impl Run {
             };
             return Err(ConfigError::new(name, "must not be 0"));
         }
+        for role in roles.into_iter().filter(|role| role.reads_topic()) {
+            feed::check(&self.feed_options(role))?;
+        }
         Ok(())
+    }
+
+    /// Whether a role needs the SDK's settings.
+    pub(crate) fn uses_aws(&self) -> bool {
+        self.roles().iter().any(|role| matches!(role, Role::Archive | Role::Publish))
+    }
+
+    /// How a role reads the topic.
+    pub(crate) fn feed_options(&self, role: Role) -> FeedOptions {
+        FeedOptions {
+            kafka: self.kafka.clone(),
+            role: role.as_str(),
+            group: self.feed.group(role),
+            limits: self.feed.limits(),
+        }
     }
 }
 
@@ -365,7 +484,8 @@ mod tests {
     }
 
     fn problem(arguments: &[&str]) -> String {
-        run(arguments).check().unwrap_err().to_string()
+        let refused = run(arguments).check();
+        refused.expect_err(&arguments.join(" ")).to_string()
     }
 
     #[test]
@@ -384,6 +504,22 @@ mod tests {
     }
 
     #[test]
+    fn each_sink_asks_for_what_it_needs() {
+        let publish = |arguments: &[&str]| {
+            let mut run = run(&[&["--roles=publish"], arguments].concat());
+            run.publish.firehose_stream = None;
+            run.check().map_err(|error| error.to_string())
+        };
+        let stream = "FIREHOSE_STREAM: is not set";
+        assert!(publish(&["--domain-sinks=kafka,firehose"]).unwrap_err().starts_with(stream));
+        assert_eq!(publish(&["--domain-sinks=kafka"]), Ok(()));
+        let raw = ["--domain-sinks=kafka", "--kafka-topic=t", "--domain-topic=t"];
+        assert!(publish(&raw).unwrap_err().starts_with("DOMAIN_TOPIC: is the raw topic"));
+        let empty = ["--domain-sinks=kafka", "--domain-topic="];
+        assert!(publish(&empty).unwrap_err().starts_with("DOMAIN_TOPIC: is empty"));
+    }
+
+    #[test]
     fn limits_that_contradict_each_other_are_named() {
         let project = "--roles=project";
         assert!(problem(&[project, "--feed-max-records=0"]).starts_with("FEED_MAX_RECORDS"));
@@ -392,6 +528,49 @@ mod tests {
                 .starts_with("ARCHIVE_MAX_OPEN_BYTES")
         );
         assert!(problem(&[project, "--publish-lease=10s"]).starts_with("PUBLISH_LEASE"));
+        for (name, value) in [
+            ("project-breaker-share", "0"),
+            ("project-breaker-share", "1.01"),
+            ("project-breaker-share", "NaN"),
+            ("project-breaker-window", "0"),
+            ("project-breaker-min", "0"),
+            ("project-breaker-min", "201"),
+        ] {
+            let variable = name.replace('-', "_").to_uppercase();
+            let said = problem(&[project, &format!("--{name}={value}")]);
+            assert!(said.starts_with(&variable), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_the_clients_would_refuse_is_refused_before_anything_is_opened() {
+        let project = "--roles=project";
+        let mut no_url = run(&[project]);
+        no_url.database.database_url = Some("hunter2".into());
+        let said = no_url.check().unwrap_err().to_string();
+        assert_eq!(said, "DATABASE_URL: is not a postgres:// URL");
+        let said = problem(&[project, "--kafka-session-timeout=10m"]);
+        assert_eq!(said, "KAFKA_SESSION_TIMEOUT: must be from 1s to 5m");
+        run(&[project, "--kafka-session-timeout=5m"]).check().unwrap();
+        for config in [
+            "security.protocol=ssl,ssl.ca.location=/nonexistent",
+            "security.protocol=sasl_plaintext,sasl.mechanism=FOO",
+            "max.poll.interval.ms=1000",
+        ] {
+            let said = problem(&[project, &format!("--kafka-config={config}")]);
+            assert!(said.starts_with("KAFKA_CONFIG: "), "{config}: {said}");
+        }
+    }
+
+    #[test]
+    fn platforms_are_accounts_and_what_is_none_is_not_quoted() {
+        let platforms = |accounts: &str| {
+            run(&["--stripe-accounts", accounts]).project.platforms().map_err(|e| e.to_string())
+        };
+        let accounts = BTreeSet::from(["acct_1".to_owned(), "acct_2".to_owned()]);
+        assert_eq!(platforms("acct_1, eu:acct_2,\n# acct_3"), Ok(accounts));
+        let refused = Err("STRIPE_ACCOUNTS: entry 2 is not acct_…".to_owned());
+        assert_eq!(platforms("acct_1,eu:sk_live_hush"), refused);
     }
 
     #[test]

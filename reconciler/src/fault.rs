@@ -19,6 +19,8 @@ pub enum Decision {
     Reconnect,
     /// The data is at fault: find the one record, set it aside, go on with the others.
     Isolate,
+    /// The breaker has tripped: stay up, commit nothing, and wait for a person to resume.
+    Pause,
     /// Stop this role and call a person. Going on could lose or falsify something.
     Halt,
 }
@@ -34,6 +36,7 @@ impl Decision {
             Self::Retry => "retry",
             Self::Reconnect => "reconnect",
             Self::Isolate => "isolate",
+            Self::Pause => "pause",
             Self::Halt => "halt",
         }
     }
@@ -100,10 +103,10 @@ impl Fault {
         Self::new(of_kafka(&error), doing, error)
     }
 
-    /// The raw topic cannot be used, or cannot be asked.
+    /// A topic cannot be used, or cannot be asked.
     pub(crate) fn topic(error: TopicError) -> Self {
         let decision = if error.is_transient() { Decision::Retry } else { Decision::Halt };
-        Self::new(decision, "describing the raw topic", error)
+        Self::new(decision, "describing a topic", error)
     }
 }
 

@@ -24,12 +24,18 @@ use std::time::Duration;
 use domain::record::RawRecord;
 use kafka::topic::Topic;
 use service::exit::ConfigError;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::buffers::{Event, Shared};
+pub(crate) use self::reader::check;
 use self::reader::{Command, Commands};
+pub(crate) use self::start::Origin;
 use crate::fault::Fault;
 use crate::position::{Position, Positions};
+
+/// Time to leave the consumer group.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// What a feed needs to know.
 #[derive(Debug, Clone)]
@@ -98,26 +104,40 @@ pub(crate) enum Delivery {
 pub(crate) struct Feed {
     shared: Arc<Shared>,
     commands: Commands,
-    thread: Option<std::thread::JoinHandle<()>>,
+    /// Ends when the reader's thread has left the group.
+    closed: oneshot::Receiver<()>,
     shutdown: CancellationToken,
 }
 
 impl Feed {
-    /// Joins the consumer group. `shutdown` ends [`next`](Self::next); the group is left by
+    /// Joins the consumer group. A partition without a position begins where `origin` says, else at
+    /// its earliest record. `shutdown` ends [`next`](Self::next); the group is left by
     /// [`close`](Self::close), so that a role can finish its work first. Needs a tokio runtime.
     pub(crate) fn start(
         options: FeedOptions,
         topic: &Topic,
         positions: Positions,
+        origin: Option<Arc<dyn Origin>>,
         shutdown: CancellationToken,
     ) -> Result<Self, ConfigError> {
         let shared = Arc::new(Shared::new(options.limits));
-        let (commands, thread) = reader::spawn(options, topic.clone(), positions, shared.clone())?;
-        Ok(Self { shared, commands, thread: Some(thread), shutdown })
+        let (commands, closed) =
+            reader::spawn(options, topic.clone(), positions, origin, shared.clone())?;
+        Ok(Self { shared, commands, closed, shutdown })
     }
 
     /// The next delivery: waits until there is one. `None` once shutdown was asked for.
     pub(crate) async fn next(&mut self, limit: BatchLimit) -> Result<Option<Delivery>, Fault> {
+        self.deliver(Some(limit)).await
+    }
+
+    /// The next delivery that is not of records: for a role that has no room for any, but must hear
+    /// of a revocation, a fault or shutdown all the same. `None` once shutdown was asked for.
+    pub(crate) async fn next_event(&mut self) -> Result<Option<Delivery>, Fault> {
+        self.deliver(None).await
+    }
+
+    async fn deliver(&mut self, limit: Option<BatchLimit>) -> Result<Option<Delivery>, Fault> {
         loop {
             let arrived = self.shared.arrived.notified();
             match self.shared.next_event() {
@@ -132,7 +152,9 @@ impl Feed {
                 return Ok(None);
             }
             let waiting = self.shared.waiting();
-            if waiting > 0 {
+            if let Some(limit) = limit
+                && waiting > 0
+            {
                 if waiting < limit.records && !limit.linger.is_zero() {
                     tokio::time::sleep(limit.linger).await;
                 }
@@ -166,12 +188,13 @@ impl Feed {
         self.commands.send(Command::Reload);
     }
 
-    /// Leaves the group, so that others get the partitions at once.
+    /// Leaves the group, so that others get the partitions at once. A broker that does not answer
+    /// keeps nobody for longer than [`CLOSE_TIMEOUT`]: positions are in Postgres, and the others
+    /// get the partitions when the session times out.
     pub(crate) async fn close(mut self) {
         self.commands.send(Command::Stop);
-        if let Some(thread) = self.thread.take() {
-            // A reader that panicked has nothing left to close.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        if tokio::time::timeout(CLOSE_TIMEOUT, &mut self.closed).await.is_err() {
+            tracing::warn!("Kafka does not answer; gone without leaving the consumer group");
         }
     }
 }
@@ -181,3 +204,7 @@ impl Drop for Feed {
         self.commands.send(Command::Stop);
     }
 }
+
+#[cfg(test)]
+#[path = "feed_tests.rs"]
+mod tests;

@@ -1,7 +1,4 @@
-//! The Firehose stream that domain events go to.
-
-use std::future::Future;
-use std::time::Duration;
+//! The sink `firehose`: a delivery stream.
 
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::primitives::Blob;
@@ -10,24 +7,7 @@ use service::exit::ConfigError;
 
 use crate::aws;
 use crate::fault::Fault;
-
-/// Time for one call. The lease on what is being sent must be longer.
-pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-/// Most records of one call.
-pub(crate) const BATCH_RECORDS: usize = 500;
-/// Most bytes of one call.
-pub(crate) const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Most bytes of one record, its newline included.
-pub(crate) const RECORD_BYTES: usize = 1000 * 1024;
-
-/// What the service says of one record: nothing, or the code of its error.
-pub(crate) type Refusal = Option<String>;
-
-/// Where domain events go.
-pub(crate) trait EventStream: Send + Sync + 'static {
-    /// Sends a batch within the limits above, a line each. The answer has an entry for each.
-    fn put(&self, events: &[&str]) -> impl Future<Output = Result<Vec<Refusal>, Fault>> + Send;
-}
+use crate::publish::{CALL_TIMEOUT, Event, EventStream, Refusal};
 
 /// A delivery stream.
 #[derive(Debug)]
@@ -44,11 +24,11 @@ impl DeliveryStream {
 }
 
 impl EventStream for DeliveryStream {
-    async fn put(&self, events: &[&str]) -> Result<Vec<Refusal>, Fault> {
+    async fn put(&self, events: &[Event<'_>]) -> Result<Vec<Refusal>, Fault> {
         let doing = "sending to Firehose";
         let records = events
             .iter()
-            .map(|event| Record::builder().data(Blob::new(format!("{event}\n"))).build())
+            .map(|event| Record::builder().data(Blob::new(format!("{}\n", event.payload))).build())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| Fault::halt(doing, error))?;
         let answer = self

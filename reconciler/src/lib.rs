@@ -1,4 +1,5 @@
-//! Follows the raw topic: keeps money state in Postgres, archives to S3, publishes to Firehose.
+//! Follows the raw topic: keeps money state in Postgres, archives to S3, publishes to Firehose
+//! and Kafka.
 //!
 //! The binary is a thin shell around [`run`]; what is public beside it is what the system tests
 //! drive without a process in between.
@@ -7,20 +8,24 @@
 
 mod archive;
 mod aws;
+mod breaker;
 mod cli;
 mod commands;
 mod config;
 pub mod database;
+mod domain_topic;
 pub mod fault;
 mod feed;
 mod firehose;
 pub mod hash;
 mod mask;
+mod operation;
 mod pipeline;
 mod position;
 mod project;
 mod publish;
 mod s3;
+pub mod sink;
 pub mod store;
 
 use anyhow::Context as _;
@@ -37,13 +42,17 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match cli.command {
             Command::Run(settings) => pipeline::run(*settings).await,
-            Command::Migrate(database) => commands::migrate::run(&database).await,
+            Command::Migrate { by, database } => commands::migrate::run(&by, &database).await,
             Command::Hash(read) => commands::hash::run(&read).await,
             Command::Inspect(asked) => commands::inspect::run(&asked).await,
             Command::Tail(read) => commands::tail::run(&read).await,
+            Command::Quarantine { command } => commands::quarantine::run(command).await,
         }
-    })
+    });
+    // A question to Kafka or a stuck consumer may block a thread: nothing waits for that any more.
+    runtime.shutdown_background();
+    outcome
 }

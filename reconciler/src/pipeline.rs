@@ -5,6 +5,7 @@
 //! and `reconciler_role_up` show it, and the exit code is 1. When no role is left the process ends.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -18,17 +19,20 @@ use sqlx::PgPool;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::{self, Destination};
+use crate::archive::{self, Destination, Writer};
+use crate::aws;
 use crate::commands::migrate;
 use crate::config::{Role, Run};
 use crate::database;
+use crate::domain_topic::{DomainTopic, NEED_BYTES};
 use crate::fault::{Fault, persist};
-use crate::feed::{Feed, FeedOptions};
+use crate::feed::{Feed, Origin};
 use crate::firehose::DeliveryStream;
 use crate::position::Positions;
 use crate::project;
 use crate::publish::{self, Outbox};
 use crate::s3::Bucket;
+use crate::sink::Sink;
 use crate::store::Store;
 
 /// Time for one question about the topic.
@@ -39,6 +43,9 @@ const CONNECTIONS: u32 = 2;
 /// Runs the chosen roles until SIGTERM.
 pub(crate) async fn run(settings: Run) -> anyhow::Result<Outcome> {
     settings.check()?;
+    if settings.uses_aws() {
+        aws::check().await?;
+    }
     tracing::info!(?settings, "starting");
     let metrics = admin::metrics_recorder()?;
     describe_metrics();
@@ -53,9 +60,16 @@ pub(crate) async fn run(settings: Run) -> anyhow::Result<Outcome> {
 
     let start = Start { url: settings.database.url()?, settings, shutdown, readiness };
     match start.shutdown.run_until_cancelled(start.foundations()).await {
-        Some(topic) => start.roles(&topic?).await,
+        Some(topics) => start.roles(&topics?).await,
         None => Ok(Outcome::Done),
     }
+}
+
+/// The topics that the roles stand on.
+struct Topics {
+    raw: Topic,
+    /// Where this process sends domain events, if Kafka is a sink of its.
+    domain: Option<Topic>,
 }
 
 struct Start {
@@ -67,32 +81,49 @@ struct Start {
 
 impl Start {
     /// Waits for Postgres and Kafka, and checks that they are what the roles need.
-    async fn foundations(&self) -> anyhow::Result<Topic> {
+    async fn foundations(&self) -> anyhow::Result<Topics> {
         let pool = self.pool("start")?;
         let schema = persist("start", || migrate::check(&pool)).await?;
         pool.close().await;
         if let Err(problem) = schema {
             bail!(problem);
         }
-        let describe = || async {
-            topic::describe(&self.settings.kafka, TOPIC_TIMEOUT).await.map_err(Fault::topic)
+        let raw = self.topic(&self.settings.kafka, 0).await?;
+        let settings = &self.settings;
+        let to_kafka = settings.roles().contains(&Role::Publish)
+            && settings.sinks.chosen().contains(&Sink::Kafka);
+        let domain = if to_kafka {
+            let mut kafka = settings.kafka.clone();
+            settings.publish.domain_topic.trim().clone_into(&mut kafka.kafka_topic);
+            Some(self.topic(&kafka, NEED_BYTES as u64).await?)
+        } else {
+            None
         };
+        Ok(Topics { raw, domain })
+    }
+
+    /// Describes a topic and checks that it can hold records of `need_bytes` and keep them.
+    async fn topic(&self, kafka: &kafka::Options, need_bytes: u64) -> anyhow::Result<Topic> {
+        let describe =
+            || async { topic::describe(kafka, TOPIC_TIMEOUT).await.map_err(Fault::topic) };
         let topic = persist("start", describe).await?;
-        for warning in topic::check(&topic, 0).context("checking the raw topic")? {
+        for warning in topic::check(&topic, need_bytes).context("checking a topic")? {
             tracing::warn!(topic = topic.name, "{warning}");
-            metrics::gauge!("reconciler_topic_warning", "code" => warning.code()).set(1.0);
+            let (name, code) = (topic.name.clone(), warning.code());
+            metrics::gauge!("reconciler_topic_warning", "topic" => name, "code" => code).set(1.0);
         }
         Ok(topic)
     }
 
     /// Starts each role and waits until all have ended.
-    async fn roles(&self, topic: &Topic) -> anyhow::Result<Outcome> {
+    async fn roles(&self, topics: &Topics) -> anyhow::Result<Outcome> {
+        let topic = &topics.raw;
         let mut roles = Roles::default();
         for role in self.settings.roles() {
             match role {
                 Role::Project => self.start_project(topic, &mut roles)?,
                 Role::Archive => self.start_archive(topic, &mut roles).await?,
-                Role::Publish => self.start_publish(&mut roles).await?,
+                Role::Publish => self.start_publish(topics, &mut roles).await?,
             }
         }
         self.readiness.release("starting");
@@ -102,17 +133,20 @@ impl Start {
 
     fn start_project(&self, topic: &Topic, roles: &mut Roles) -> anyhow::Result<()> {
         let positions = Positions::new(self.pool("positions")?, Role::Project.as_str(), topic);
-        let store = Store::new(self.pool("project")?, self.settings.projection()?, topic);
-        let feed = self.feed(Role::Project, topic, positions)?;
-        let limit = self.settings.project.batch();
-        roles.start(Role::Project, project::run(feed, store, limit, self.shutdown.clone()));
+        let (settings, sinks) = (self.settings.projection()?, self.settings.sinks.chosen());
+        let store = Store::new(self.pool("project")?, settings, sinks, topic);
+        let feed = self.feed(Role::Project, topic, positions, None)?;
+        let (limit, breaker) = (self.settings.project.batch(), self.settings.breaker.limits());
+        let (readiness, shutdown) = (self.readiness.clone(), self.shutdown.clone());
+        let work = project::run(feed, store, limit, breaker, readiness, shutdown);
+        roles.start(Role::Project, work);
         Ok(())
     }
 
     async fn start_archive(&self, topic: &Topic, roles: &mut Roles) -> anyhow::Result<()> {
         let settings = &self.settings.archive;
         let positions = Positions::new(self.pool("archive")?, Role::Archive.as_str(), topic);
-        let destination = Destination {
+        let writer = Arc::new(Writer::new(Destination {
             store: Bucket::open(settings.s3_bucket.clone().unwrap_or_default()).await?,
             place: Place {
                 prefix: settings.s3_prefix.trim_matches('/').to_owned(),
@@ -121,7 +155,7 @@ impl Start {
             },
             topic: topic.name.clone(),
             positions: positions.clone(),
-        };
+        }));
         let limits = archive::Limits {
             segment_bytes: settings.archive_segment_bytes,
             segment_records: settings.archive_segment_records,
@@ -130,29 +164,46 @@ impl Start {
             uploads: settings.archive_max_uploads,
             drain: settings.archive_drain_timeout,
         };
-        let feed = self.feed(Role::Archive, topic, positions)?;
-        roles.start(Role::Archive, archive::run(feed, destination, limits));
+        let feed = self.feed(Role::Archive, topic, positions, Some(writer.clone()))?;
+        roles.start(Role::Archive, archive::run(feed, writer, limits));
         Ok(())
     }
 
-    async fn start_publish(&self, roles: &mut Roles) -> anyhow::Result<()> {
+    /// A task for each sink, so that none waits for another.
+    async fn start_publish(&self, topics: &Topics, roles: &mut Roles) -> anyhow::Result<()> {
         let settings = &self.settings.publish;
-        let stream =
-            DeliveryStream::open(settings.firehose_stream.clone().unwrap_or_default()).await?;
-        let outbox = Outbox::new(self.pool("publish")?);
         let work = publish::Settings { lease: settings.publish_lease, poll: settings.publish_poll };
-        roles.start(Role::Publish, publish::run(outbox, stream, work, self.shutdown.clone()));
+        let sinks = self.settings.sinks.chosen();
+        publish::warn_of_others(self.pool("publish")?, &sinks).await;
+        for sink in sinks {
+            let (outbox, shutdown) = (Outbox::new(self.pool("publish")?, sink), &self.shutdown);
+            match (sink, &topics.domain) {
+                (Sink::Firehose, _) => {
+                    let name = settings.firehose_stream.clone().unwrap_or_default();
+                    let stream = DeliveryStream::open(name).await?;
+                    roles
+                        .start(Role::Publish, publish::run(outbox, stream, work, shutdown.clone()));
+                }
+                (Sink::Kafka, Some(topic)) => {
+                    let stream = DomainTopic::open(&self.settings.kafka, topic)?;
+                    roles
+                        .start(Role::Publish, publish::run(outbox, stream, work, shutdown.clone()));
+                }
+                (Sink::Kafka, None) => bail!("the domain topic was not described"),
+            }
+        }
         Ok(())
     }
 
-    fn feed(&self, role: Role, topic: &Topic, positions: Positions) -> anyhow::Result<Feed> {
-        let options = FeedOptions {
-            kafka: self.settings.kafka.clone(),
-            role: role.as_str(),
-            group: self.settings.feed.group(role),
-            limits: self.settings.feed.limits(),
-        };
-        Ok(Feed::start(options, topic, positions, self.shutdown.clone())?)
+    fn feed(
+        &self,
+        role: Role,
+        topic: &Topic,
+        positions: Positions,
+        origin: Option<Arc<dyn Origin>>,
+    ) -> anyhow::Result<Feed> {
+        let options = self.settings.feed_options(role);
+        Ok(Feed::start(options, topic, positions, origin, self.shutdown.clone())?)
     }
 
     fn pool(&self, purpose: &str) -> anyhow::Result<PgPool> {
@@ -194,7 +245,7 @@ impl Roles {
             match fault {
                 None => tracing::info!(role = role.as_str(), "ended"),
                 Some(fault) => {
-                    tracing::error!(role = role.as_str(), fault, "halted; the other roles go on");
+                    tracing::error!(role = role.as_str(), fault, "halted; the others go on");
                     readiness.hold(match role {
                         Role::Project => "role project has halted",
                         Role::Archive => "role archive has halted",

@@ -4,15 +4,20 @@
 //! hand, while the feed keeps the membership. A batch that Postgres refuses for its data is halved
 //! until the one record stands alone; it goes to quarantine once a neighbour has been accepted, so
 //! that a broken database does not drain the topic.
+//!
+//! A batch that trips the breaker is dropped and the role pauses: it keeps its membership and
+//! commits nothing until a person resumes the topic. Then reading starts over from the positions.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use domain::event::{Reason, Rejected, decode};
 use domain::record::RawRecord;
+use service::admin::Readiness;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use crate::breaker::{Breaker, Limits};
 use crate::fault::{Backoff, Decision, Fault, note};
 use crate::feed::{BatchLimit, Delivery, Feed};
 use crate::position::Position;
@@ -20,23 +25,31 @@ use crate::store::{Advance, Applied, Batch, Item, Store, Verdict};
 
 /// The role's name in logs and metrics.
 const ROLE: &str = "project";
-/// How often the queue of accounts to derive again is looked at.
-const REDERIVE_EVERY: Duration = Duration::from_millis(500);
+/// How often the queue of accounts to derive again is looked at, and whether the topic is paused.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What `/readyz` says while the topic is paused.
+const PAUSED: &str = "role project is paused by the breaker; see `reconciler quarantine list`";
 
 /// Runs until shutdown, which it meets between two batches, or a fault that halts.
 pub(crate) async fn run(
     mut feed: Feed,
     store: Store,
     limit: BatchLimit,
+    breaker: Limits,
+    readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
     describe_metrics();
+    metrics::gauge!("reconciler_paused", "role" => ROLE).set(0.0);
     let mut projector = Projector {
         store,
         shutdown,
         backoff: Backoff::default(),
         next: BTreeMap::new(),
         proved: false,
+        breaker: Breaker::new(breaker),
+        readiness,
+        paused: false,
     };
     let ended = projector.follow(&mut feed, limit).await;
     feed.close().await;
@@ -51,6 +64,10 @@ struct Projector {
     next: BTreeMap<i32, i64>,
     /// Whether Postgres has accepted anything yet: before that, what it refuses may be its fault.
     proved: bool,
+    breaker: Breaker,
+    readiness: Readiness,
+    /// Whether the topic is paused, as of the last look.
+    paused: bool,
 }
 
 /// How applying ended.
@@ -61,19 +78,27 @@ enum Ended {
     /// The connection led to a server that is gone. The one that answers next may have lost what
     /// was applied, so reading starts over from its positions.
     StartOver,
+    /// The topic is paused: nothing moved, and reading starts over when it is resumed.
+    Paused,
     /// Shutdown was asked for while a fault was waited out: nothing is lost, nothing moved.
     ShutDown,
 }
 
 impl Projector {
     async fn follow(&mut self, feed: &mut Feed, limit: BatchLimit) -> Result<(), Fault> {
-        let mut rederive = tokio::time::interval(REDERIVE_EVERY);
-        rederive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let delivery = tokio::select! {
-                delivery = feed.next(limit) => delivery?,
-                _ = rederive.tick() => {
+                delivery = feed.next(limit), if !self.paused => delivery?,
+                () = self.shutdown.cancelled(), if self.paused => return Ok(()),
+                _ = look.tick() => {
                     self.rederive().await?;
+                    let was_paused = self.paused;
+                    self.look().await?;
+                    if was_paused && !self.paused {
+                        feed.reload();
+                    }
                     continue;
                 }
             };
@@ -89,7 +114,7 @@ impl Projector {
             match ended {
                 Ended::ShutDown => return Ok(()),
                 Ended::StartOver => feed.reload(),
-                Ended::Applied | Ended::Refused(_) => {}
+                Ended::Applied | Ended::Refused(_) | Ended::Paused => {}
             }
         }
     }
@@ -179,7 +204,7 @@ impl Projector {
         loop {
             let started = Instant::now();
             let batch = Batch { items, positions: positions.clone() };
-            match self.store.apply(&batch).await {
+            match self.store.follow(&batch, &mut self.breaker).await {
                 Ok(applied) => {
                     self.backoff.reset();
                     self.proved |= applied.verdicts.keys().any(|it| *it != Verdict::Duplicate);
@@ -188,6 +213,10 @@ impl Projector {
                 }
                 Err(fault) if fault.decision == Decision::Isolate => {
                     return Ok(Ended::Refused(fault));
+                }
+                Err(fault) if fault.decision == Decision::Pause => {
+                    self.pause(Some(&fault));
+                    return Ok(Ended::Paused);
                 }
                 Err(fault) => {
                     if let Some(ended) = self.wait_out(fault).await? {
@@ -247,6 +276,40 @@ impl Projector {
         Ok(Ended::Applied)
     }
 
+    /// Looks whether the topic is paused: another process may have paused it, or a person may have
+    /// resumed it.
+    async fn look(&mut self) -> Result<(), Fault> {
+        match self.store.is_paused().await {
+            Ok(true) => self.pause(None),
+            Ok(false) => self.go_on(),
+            // The next tick looks again.
+            Err(fault) if fault.decision.is_transient() => note(ROLE, &fault, LOOK_EVERY),
+            Err(fault) => return Err(fault),
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, fault: Option<&Fault>) {
+        if std::mem::replace(&mut self.paused, true) {
+            return;
+        }
+        let cause = fault.map_or_else(|| "the topic is paused".to_owned(), ToString::to_string);
+        let remedy = "see `reconciler quarantine list`, then `reconciler quarantine resume`";
+        tracing::error!(role = ROLE, cause, remedy, "paused by the breaker; other roles go on");
+        metrics::gauge!("reconciler_paused", "role" => ROLE).set(1.0);
+        self.readiness.hold(PAUSED);
+    }
+
+    fn go_on(&mut self) {
+        if !std::mem::replace(&mut self.paused, false) {
+            return;
+        }
+        tracing::info!(role = ROLE, "resumed; reading starts over from the positions");
+        metrics::gauge!("reconciler_paused", "role" => ROLE).set(0.0);
+        self.breaker.forget();
+        self.readiness.release(PAUSED);
+    }
+
     /// Derives again what hangs on providers that changed, until nothing is queued.
     async fn rederive(&mut self) -> Result<(), Fault> {
         loop {
@@ -255,7 +318,7 @@ impl Projector {
                 Ok(_) => {}
                 // The next tick tries again.
                 Err(fault) if fault.decision.is_transient() => {
-                    note(ROLE, &fault, REDERIVE_EVERY);
+                    note(ROLE, &fault, LOOK_EVERY);
                     return Ok(());
                 }
                 Err(fault) => return Err(fault),
@@ -305,6 +368,8 @@ fn describe_metrics() {
         Unit::Seconds,
         "From ingest's receipt to the commit of the rows"
     );
+    describe_gauge!("reconciler_paused", "1 while the breaker keeps the role paused");
+    describe_counter!("reconciler_breaker_trips_total", "Batches that tripped the breaker");
     describe_gauge!(
         "reconciler_newest_applied_timestamp_seconds",
         Unit::Seconds,

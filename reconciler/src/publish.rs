@@ -1,5 +1,6 @@
-//! The role publish: domain events from the queue `pay.outbox` to Firehose.
+//! The role publish: domain events from the queue `pay.outbox` to a sink.
 //!
+//! Each sink has a publisher, rows and lag of its own, so none waits for another.
 //! Rows are claimed in a statement of their own, which leases them for longer than any call may
 //! take, sent outside any transaction, and deleted once they are acknowledged. A publisher that
 //! dies leaves a lease that ends. So each event is sent at least once, and several publishers
@@ -7,20 +8,53 @@
 
 mod outbox;
 
+use std::collections::BTreeSet;
+use std::future::Future;
 use std::time::Duration;
 
+use sqlx::PgPool;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::outbox::Outbox;
 use self::outbox::Row;
 use crate::fault::{Backoff, Fault, note, persist};
-use crate::firehose::{BATCH_BYTES, BATCH_RECORDS, CALL_TIMEOUT, EventStream, RECORD_BYTES};
+use crate::sink::Sink;
 
 /// The role's name.
 const ROLE: &str = "publish";
+/// Time for one call to a sink. The lease on what is being sent must be longer.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// Most records of one call: Firehose's limit.
+pub(crate) const BATCH_RECORDS: usize = 500;
+/// Most bytes of one call: Firehose's limit.
+pub(crate) const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes of one record, its newline included: Firehose's limit. It holds for every sink, so
+/// that all get the same events.
+pub(crate) const RECORD_BYTES: usize = 1000 * 1024;
+/// Time to forget what was sent, once shutdown was asked for.
+const GRACE: Duration = Duration::from_secs(5);
 /// How often the queue is measured.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A domain event on its way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Event<'a> {
+    /// What it is about; the key where the sink has keys.
+    pub(crate) subject: &'a str,
+    /// One JSON object without a newline.
+    pub(crate) payload: &'a str,
+}
+
+/// What a sink says of one record: nothing, or the code of its error.
+pub(crate) type Refusal = Option<String>;
+
+/// A sink.
+pub(crate) trait EventStream: Send + Sync + 'static {
+    /// Sends a batch within the limits above. The answer has an entry for each.
+    fn put(&self, events: &[Event<'_>])
+    -> impl Future<Output = Result<Vec<Refusal>, Fault>> + Send;
+}
 
 /// How the queue is worked.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +82,19 @@ pub(crate) async fn run<E: EventStream>(
         _ = measuring => {}
     }
     publishing.await
+}
+
+/// Warns of domain events that wait for a sink which is not one of these: another process sends
+/// them, or nobody does.
+pub(crate) async fn warn_of_others(pool: PgPool, sinks: &BTreeSet<Sink>) {
+    match outbox::waiting_for_others(&pool, sinks).await {
+        Ok(others) => {
+            for (sink, rows) in others {
+                tracing::warn!(role = ROLE, sink, rows, "not sent from here (DOMAIN_SINKS)");
+            }
+        }
+        Err(fault) => tracing::warn!(role = ROLE, %fault, "cannot tell whether other sinks wait"),
+    }
 }
 
 struct Publisher<E> {
@@ -107,10 +154,14 @@ impl<E: EventStream> Publisher<E> {
 
     /// Sends one batch. What is acknowledged is deleted; what is refused waits a while.
     async fn send(&self, batch: &[Row]) -> Result<(), Fault> {
-        let events: Vec<&str> = batch.iter().map(|row| row.payload.as_str()).collect();
-        let started = Instant::now();
+        let events: Vec<Event<'_>> = batch
+            .iter()
+            .map(|row| Event { subject: &row.subject, payload: &row.payload })
+            .collect();
+        let (sink, started) = (self.sink(), Instant::now());
         let answers = self.stream.put(&events).await?;
-        metrics::histogram!("reconciler_publish_call_seconds").record(started.elapsed());
+        metrics::histogram!("reconciler_publish_call_seconds", "sink" => sink)
+            .record(started.elapsed());
         let answered = || batch.iter().zip(&answers);
         let sent: Vec<i64> =
             answered().filter(|(_, refusal)| refusal.is_none()).map(|(row, _)| row.id).collect();
@@ -119,32 +170,52 @@ impl<E: EventStream> Publisher<E> {
             .map(|(row, _)| (row.id, wait(row.attempts)))
             .collect();
         // They are out: forgetting that would send them twice. Tries until the database answers.
-        persist(ROLE, || self.outbox.delete(&sent)).await?;
-        count("sent", sent.len());
+        let grace = async {
+            self.shutdown.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            deleted = persist(ROLE, || self.outbox.delete(&sent)) => deleted?,
+            // What stays in the queue is sent again by whoever comes next.
+            () = grace => return Ok(()),
+        }
+        self.count("sent", sent.len());
         if let Some(code) = answers.iter().flatten().next() {
-            count("refused", refused.len());
-            tracing::warn!(role = ROLE, refused = refused.len(), code, "records refused");
+            self.count("refused", refused.len());
+            tracing::warn!(role = ROLE, sink, refused = refused.len(), code, "records refused");
             self.outbox.defer(&refused).await?;
         }
         Ok(())
     }
 
-    /// Sets aside what Firehose can never take, so that it blocks nothing and is not lost.
+    /// Sets aside what a sink can never take, so that it blocks nothing and is not lost.
     async fn park(&self, rows: Vec<Row>) -> Result<(), Fault> {
         for row in &rows {
             let (id, bytes) = (row.id, row.payload.len());
             tracing::error!(
                 role = ROLE,
+                sink = self.sink(),
                 outbox_id = id,
                 event_id = row.event_id,
                 bytes,
                 limit = RECORD_BYTES,
-                "domain event is too large for Firehose; set aside in pay.outbox"
+                "domain event is too large; set aside in pay.outbox"
             );
         }
-        count("parked", rows.len());
+        self.count("parked", rows.len());
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         self.outbox.park(&ids).await
+    }
+
+    fn sink(&self) -> &'static str {
+        self.outbox.sink.as_str()
+    }
+
+    fn count(&self, result: &'static str, events: usize) {
+        metrics::counter!(
+            "reconciler_publish_events_total", "sink" => self.sink(), "result" => result
+        )
+        .increment(events as u64);
     }
 }
 
@@ -171,23 +242,21 @@ fn wait(attempts: i32) -> Duration {
     Duration::from_millis(250 << doublings).min(Duration::from_mins(1))
 }
 
-fn count(result: &'static str, events: usize) {
-    metrics::counter!("reconciler_publish_events_total", "result" => result)
-        .increment(events as u64);
-}
-
 /// Keeps the queue's gauges; ends never. A failure shows as gauges that stand still, and in the
 /// faults of the publisher itself.
 async fn measure(outbox: Outbox) {
+    let sink = outbox.sink.as_str();
     let mut tick = tokio::time::interval(MEASURE_INTERVAL);
     loop {
         tick.tick().await;
         let Ok(depth) = outbox.depth().await else { continue };
         #[expect(clippy::cast_precision_loss, reason = "gauges")]
         {
-            metrics::gauge!("reconciler_outbox_rows").set(depth.waiting as f64);
-            metrics::gauge!("reconciler_outbox_parked_rows").set(depth.parked as f64);
-            metrics::gauge!("reconciler_outbox_oldest_seconds").set(depth.oldest_seconds);
+            metrics::gauge!("reconciler_outbox_rows", "sink" => sink).set(depth.waiting as f64);
+            metrics::gauge!("reconciler_outbox_parked_rows", "sink" => sink)
+                .set(depth.parked as f64);
+            metrics::gauge!("reconciler_outbox_oldest_seconds", "sink" => sink)
+                .set(depth.oldest_seconds);
         }
     }
 }
@@ -196,9 +265,13 @@ fn describe_metrics() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_counter!(
         "reconciler_publish_events_total",
-        "Domain events by result: sent, refused (tried again) or parked (too large)"
+        "Domain events by sink and result: sent, refused (tried again) or parked (too large)"
     );
-    describe_histogram!("reconciler_publish_call_seconds", Unit::Seconds, "Calls to Firehose");
+    describe_histogram!("reconciler_publish_call_seconds", Unit::Seconds, "Calls to a sink");
+    describe_counter!(
+        "reconciler_publish_producer_replacements_total",
+        "Producers of the sink kafka that failed or timed out and were replaced"
+    );
     describe_gauge!("reconciler_outbox_rows", "Domain events that wait to be published");
     describe_gauge!("reconciler_outbox_parked_rows", "Domain events too large to be published");
     describe_gauge!(
@@ -219,6 +292,7 @@ mod tests {
             .map(|(&size, id)| Row {
                 id,
                 event_id: String::new(),
+                subject: String::new(),
                 payload: "x".repeat(size),
                 attempts: 1,
             })

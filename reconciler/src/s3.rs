@@ -15,10 +15,6 @@ use crate::fault::Fault;
 /// Time for one call, the transfer of a whole segment included.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Most keys that one listing gives, as S3 has it.
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>
-pub(crate) const LIST_KEYS: i32 = 1000;
-
 /// What became of an object that was to be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Created {
@@ -40,6 +36,14 @@ pub(crate) trait ObjectStore: Send + Sync + 'static {
 
     /// Reads an object; `None` if there is none.
     fn read(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, Fault>> + Send;
+
+    /// The next keys that begin with `prefix` and come after `after`, in order, as many as fit one
+    /// answer; none when there are no more.
+    fn list(
+        &self,
+        prefix: &str,
+        after: &str,
+    ) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
 }
 
 /// A bucket.
@@ -59,22 +63,6 @@ impl Bucket {
         let config =
             aws_sdk_s3::config::Builder::from(&config).force_path_style(path_style).build();
         Ok(Self { client: Client::from_conf(config), name })
-    }
-
-    /// The keys that begin with `prefix` and come after `after`, sorted; at most [`LIST_KEYS`].
-    pub(crate) async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, Fault> {
-        let listing = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.name)
-            .prefix(prefix)
-            .start_after(after)
-            .max_keys(LIST_KEYS)
-            .send()
-            .await
-            .map_err(|error| aws::fault("listing S3", error))?;
-        let keys = listing.contents.unwrap_or_default().into_iter();
-        Ok(keys.filter_map(|object| object.key).collect())
     }
 }
 
@@ -112,5 +100,12 @@ impl ObjectStore for Bucket {
             .map_err(|error| Fault::retry(doing, error))?
             .map_err(|error| Fault::retry(doing, error))?;
         Ok(Some(body.into_bytes()))
+    }
+
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, Fault> {
+        let list = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+        let listed = list.start_after(after).send().await;
+        let listed = listed.map_err(|error| aws::fault("listing S3", error))?;
+        Ok(listed.contents.into_iter().flatten().filter_map(|object| object.key).collect())
     }
 }

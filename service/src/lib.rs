@@ -1,5 +1,5 @@
 //! What both binaries share around their core: secrets, logs, metrics, the admin listener,
-//! signals and exit codes. Nothing here knows about Stripe, Kafka or Postgres.
+//! signals, what they print and exit codes. Nothing here knows about Stripe, Kafka or Postgres.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -8,4 +8,5 @@ pub mod exit;
 pub mod logs;
 pub mod secret;
 pub mod signals;
+pub mod stdout;
 pub mod units;

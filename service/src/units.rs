@@ -15,6 +15,16 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
 }
 
+/// [`duration`], of whole seconds: for what is compared with Unix seconds, where a part of one would
+/// be none. A clap `value_parser`.
+pub fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration.subsec_nanos() > 0 {
+        return Err("is not a number of whole seconds".to_owned());
+    }
+    Ok(duration)
+}
+
 /// Reads `512`, `64KiB`, `1MiB` or `2GiB` as bytes. A clap `value_parser`.
 pub fn bytes(text: &str) -> Result<usize, String> {
     let (number, unit) = split(text)?;
@@ -47,6 +57,16 @@ mod tests {
         assert_eq!(duration(" 2 m "), Ok(Duration::from_mins(2)));
         for wrong in ["", "s", "-1s", "1.5s", "1d", "99999999999999999h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_second_is_refused_where_seconds_count() {
+        assert_eq!(whole_seconds("5m"), Ok(Duration::from_mins(5)));
+        assert_eq!(whole_seconds("2000ms"), Ok(Duration::from_secs(2)));
+        assert_eq!(whole_seconds("0"), Ok(Duration::ZERO));
+        for wrong in ["1ms", "999ms", "1500ms", "x"] {
+            assert!(whole_seconds(wrong).is_err(), "{wrong}");
         }
     }
 

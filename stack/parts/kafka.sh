@@ -33,13 +33,14 @@ kafka_run() {
   exec setsid "${java[@]}" kafka.Kafka "$config"
 }
 
-# Makes the raw topic where it is absent, and waits until it is whole.
-kafka_prepare() { kafka_topic --make; }
-kafka_ping() { kafka_topic; }
+# Makes the topics where they are absent, and waits until they are whole.
+kafka_prepare() { kafka_topics --make; }
+kafka_ping() { kafka_topics; }
 
-kafka_topic() { # [--make]
+kafka_topics() { # [--make]
   python_fetch
-  "$PYTHON" "$ROOT/stack/parts/kafka_topic.py" "127.0.0.1:$KAFKA_PORT" stripe.raw.v1 "$@"
+  "$PYTHON" "$ROOT/stack/parts/kafka_topics.py" "$@" "127.0.0.1:$KAFKA_PORT" \
+    stripe.raw.v1 stripe.domain.v1
 }
 
 kafka_stop_signal() { echo TERM; }

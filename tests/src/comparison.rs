@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub type Lines = BTreeSet<String>;
 
 /// The lines that the model expects of these lifecycles, once their inputs are there too.
-pub fn expected(lives: &[Lifecycle]) -> Lines {
-    let truth = truth(lives);
+pub fn expected(stories: &[Lifecycle]) -> Lines {
+    let truth = truth(stories);
     let or_none = |id: &Option<String>| id.clone().unwrap_or_else(|| "-".to_owned());
     let mut lines = Lines::new();
     for txn in &truth.txns {
@@ -65,26 +65,26 @@ pub fn expected(lives: &[Lifecycle]) -> Lines {
     for fact in &truth.facts {
         lines.insert(format!("fact {} {}", fact.kind, fact.subject));
     }
-    let links = links(lives);
+    let linked = links(stories);
     for account in &truth.accounts {
         let id = &account.stripe_acct;
         lines.insert(format!("fact provider.updated {id} in {} states", account.states));
-        if links.contains_key(id.as_str()) {
+        if linked.contains_key(id.as_str()) {
             lines.insert(format!("provider {id} {}", account.status));
         }
     }
     lines
 }
 
-fn truth(lives: &[Lifecycle]) -> Truth {
-    Truth::of(lives.iter().map(|life| &life.truth))
+fn truth(stories: &[Lifecycle]) -> Truth {
+    Truth::of(stories.iter().map(|life| &life.truth))
 }
 
 /// The lines that the database has about the objects of these lifecycles.
-pub async fn found(pool: &PgPool, lives: &[Lifecycle]) -> anyhow::Result<Lines> {
-    let truth = truth(lives);
+pub async fn found(pool: &PgPool, stories: &[Lifecycle]) -> anyhow::Result<Lines> {
+    let truth = truth(stories);
     let events: Vec<&str> =
-        lives.iter().flat_map(|life| &life.events).map(|event| event.id.as_str()).collect();
+        stories.iter().flat_map(|life| &life.events).map(|event| event.id.as_str()).collect();
     let rows: Vec<String> = sqlx::query_scalar(
         "select concat_ws(' ', 'payment', coalesce(stripe_pi, '-'), coalesce(stripe_ch, '-'), status,
            'amount', amount_cents, 'captured', captured_cents, 'refunded', refunded_cents, currency,

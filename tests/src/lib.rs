@@ -4,6 +4,7 @@
 
 pub mod comparison;
 pub mod demo;
+pub mod domain_events;
 pub mod inputs;
 pub mod load;
 pub mod process;

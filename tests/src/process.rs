@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail};
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 /// Variables of a process.
@@ -114,6 +114,15 @@ impl Drop for Process {
 /// Runs a binary to its end.
 pub fn run(binary: &str, arguments: &[&str], env: &Env) -> anyhow::Result<Output> {
     command(binary, arguments, env)?.output().with_context(|| format!("running {binary}"))
+}
+
+/// Runs a binary whose output nobody reads: the pipe is closed before it starts.
+pub fn run_unread(binary: &str, arguments: &[&str], env: &Env) -> anyhow::Result<Output> {
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let mut command = command(binary, arguments, env)?;
+    let child = command.stdout(writer).stderr(Stdio::piped()).spawn();
+    Ok(child.with_context(|| format!("starting {binary}"))?.wait_with_output()?)
 }
 
 fn command(binary: &str, arguments: &[&str], env: &Env) -> anyhow::Result<Command> {

@@ -18,6 +18,8 @@ pub struct Stack {
     pub archive_bucket: String,
     /// Bucket that Firehose delivers to.
     pub delivered_bucket: String,
+    /// A Python with a client of Kafka.
+    pub python: PathBuf,
     /// Clients of S3 and Firehose.
     pub aws: Aws,
 }
@@ -40,6 +42,7 @@ impl Stack {
             database_url: need("DATABASE_URL")?,
             archive_bucket: need("S3_BUCKET")?,
             delivered_bucket: need("FIREHOSE_BUCKET")?,
+            python: need("STACK_PYTHON")?.into(),
             aws: Aws::load().await,
         };
         Ok(stack)

@@ -6,7 +6,6 @@ use crate::stack::{Stack, eventually};
 use crate::topic::Topic;
 use anyhow::{Context as _, bail};
 use aws_sdk_firehose::types::ExtendedS3DestinationConfiguration;
-use serde_json::Value;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool};
 use std::net::SocketAddr;
@@ -25,36 +24,44 @@ pub struct System {
     pub stack: Stack,
     /// Raw topic.
     pub topic: Topic,
+    /// Topic of the domain events.
+    pub domain_topic: Topic,
     /// Its database.
     pub database_url: String,
     /// Connections to it.
     pub pool: PgPool,
     /// Where its processes write what they say.
     pub logs: PathBuf,
+    /// Whether all of it was made.
+    is_whole: bool,
     keep: bool,
 }
 
 impl System {
-    /// Makes topic, database and stream, and migrates the database.
+    /// Makes topics, database and stream, and migrates the database.
     pub async fn create(stack: &Stack, name: &str, partitions: i32) -> anyhow::Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let id = format!("{name}_{}_{:x}", std::process::id(), now.as_micros() & 0xffff_ffff);
         let (server, _) = stack.database_url.rsplit_once('/').context("DATABASE_URL has no /")?;
         let database_url = format!("{server}/{id}");
         // From here on, what was made is taken away again even if the rest cannot be made.
-        let system = Self {
+        let mut system = Self {
             logs: std::env::temp_dir().join(format!("stripe-{id}")),
             pool: PgPoolOptions::new().max_connections(2).connect_lazy(&database_url)?,
             topic: Topic::new(stack, &format!("stripe.raw.{id}"), partitions),
+            domain_topic: Topic::new(stack, &format!("stripe.domain.{id}"), partitions),
             stack: stack.clone(),
             id,
             database_url,
+            is_whole: false,
             keep: false,
         };
         system.create_database().await?;
         system.topic.create().await?;
+        system.domain_topic.create().await?;
         system.create_stream().await?;
         system.command("reconciler", &["migrate"])?;
+        system.is_whole = true;
         Ok(system)
     }
 
@@ -88,6 +95,8 @@ impl System {
             ("DATABASE_URL", &self.database_url),
             ("S3_BUCKET", &self.stack.archive_bucket),
             ("S3_PREFIX", &self.id),
+            ("DOMAIN_SINKS", "firehose,kafka"),
+            ("DOMAIN_TOPIC", &self.domain_topic.name),
             ("FIREHOSE_STREAM", &self.id),
             ("STRIPE_WEBHOOK_SECRETS", SECRET),
             ("LIVEMODE", "test"),
@@ -128,13 +137,24 @@ impl System {
         roles: &str,
         more: &[(&str, &str)],
     ) -> anyhow::Result<Reconciler> {
+        let mut reconciler = self.start_reconciler(name, roles, more)?;
+        reconciler.process.ready(reconciler.admin).await?;
+        Ok(reconciler)
+    }
+
+    /// Starts a reconciler that need not become ready.
+    pub fn start_reconciler(
+        &self,
+        name: &str,
+        roles: &str,
+        more: &[(&str, &str)],
+    ) -> anyhow::Result<Reconciler> {
         let admin = free_address()?;
         let mut env = self.env();
         env.push(("RECONCILER_ADMIN_LISTEN".to_owned(), admin.to_string()));
         env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let arguments = ["run", "--roles", roles];
-        let mut process = Process::start("reconciler", &arguments, &env, &self.logs, name)?;
-        process.ready(admin).await?;
+        let process = Process::start("reconciler", &arguments, &env, &self.logs, name)?;
         Ok(Reconciler { process, admin })
     }
 
@@ -170,7 +190,7 @@ impl System {
         Ok(ends.iter().enumerate().map(|(index, end)| (end - next(index)).max(0)).sum())
     }
 
-    /// Waits until every domain event was handed over.
+    /// Waits until every sink has every domain event.
     pub async fn published(&self, deadline: Duration) -> anyhow::Result<()> {
         eventually(deadline, async || {
             let query = "select count(*) from pay.outbox";
@@ -178,19 +198,6 @@ impl System {
             Ok((waiting > 0).then(|| format!("{waiting} domain events wait to be published")))
         })
         .await
-    }
-
-    /// The domain events that Firehose delivered, repetitions included.
-    pub async fn delivered(&self) -> anyhow::Result<Vec<Value>> {
-        let (aws, bucket) = (&self.stack.aws, &self.stack.delivered_bucket);
-        let mut events = Vec::new();
-        for (key, _) in aws.list(bucket, &format!("{}/", self.id)).await? {
-            let body = aws.get(bucket, &key).await?;
-            for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                events.push(serde_json::from_slice(line).with_context(|| key.clone())?);
-            }
-        }
-        Ok(events)
     }
 
     /// Leaves everything for a person to look at.
@@ -205,6 +212,7 @@ impl System {
         let outcomes = [
             self.drop_database().await.context("database"),
             self.topic.delete().await.context("topic"),
+            self.domain_topic.delete().await.context("domain topic"),
             stream.send().await.map(|_| ()).context("stream"),
             aws.delete(&self.stack.archive_bucket, &prefix).await.context("archive"),
             aws.delete(&self.stack.delivered_bucket, &prefix).await.context("domain events"),
@@ -222,22 +230,30 @@ impl System {
 }
 
 impl Drop for System {
-    /// Cleans up on a thread of its own: the runtime of the test may be ending.
+    /// Checks every domain event, which fails the test, and cleans up; on a thread of its own, for
+    /// the runtime of the test may be ending.
     fn drop(&mut self) {
         if self.keep {
             return;
         }
+        let is_whole = self.is_whole && !std::thread::panicking();
         let cleaning = std::thread::scope(|scope| {
-            let clean = || -> anyhow::Result<Vec<anyhow::Error>> {
+            let clean = || -> anyhow::Result<(anyhow::Result<()>, Vec<anyhow::Error>)> {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                Ok(runtime.block_on(self.remove()))
+                runtime.block_on(async {
+                    let checked = if is_whole { self.check_domain_events().await } else { Ok(()) };
+                    Ok((checked, self.remove().await))
+                })
             };
             scope.spawn(clean).join()
         });
         match cleaning {
-            Ok(Ok(errors)) => {
+            Ok(Ok((checked, errors))) => {
                 for error in errors {
                     eprintln!("cleaning up {}: {error:#}", self.id);
+                }
+                if let Err(error) = checked {
+                    panic!("{}: {error:#}", self.id);
                 }
             }
             Ok(Err(error)) => eprintln!("cleaning up {}: {error:#}", self.id),

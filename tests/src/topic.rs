@@ -1,4 +1,4 @@
-//! The raw topic as Kafka has it.
+//! A topic as Kafka has it.
 
 use crate::stack::Stack;
 use anyhow::{Context as _, bail};
@@ -46,6 +46,17 @@ impl Topic {
     /// Deletes it.
     pub async fn delete(&self) -> anyhow::Result<()> {
         self.admin()?.delete_topics(&[&self.name], &options()).await?;
+        Ok(())
+    }
+
+    /// Deletes a partition's records before an offset, as retention does in time.
+    pub async fn delete_before(&self, partition: i32, offset: i64) -> anyhow::Result<()> {
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(&self.name, partition, Offset::Offset(offset))?;
+        let deleted = self.admin()?.delete_records(&before, &options()).await?;
+        for element in deleted.elements() {
+            element.error().with_context(|| format!("deleting records of {}", self.name))?;
+        }
         Ok(())
     }
 

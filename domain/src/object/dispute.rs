@@ -81,7 +81,8 @@ impl<'a> Dispute<'a> {
         let status = match stripe_status {
             "warning_needs_response" => Status::WarningNeedsResponse,
             "warning_under_review" => Status::WarningUnderReview,
-            "warning_closed" => Status::WarningClosed,
+            // Until 2023 an inquiry whose charge was refunded had a status of its own.
+            "warning_closed" | "charge_refunded" => Status::WarningClosed,
             "needs_response" => Status::NeedsResponse,
             "under_review" => Status::UnderReview,
             "prevented" => Status::Prevented,

@@ -34,7 +34,7 @@ fn quote(quote: &lifecycles::Quote) -> Quote {
         quote_id: quote.quote_id.clone(),
         order_id: quote.order_id.clone(),
         provider_id: quote.provider_id.clone(),
-        currency: quote.currency.to_owned(),
+        currency: quote.currency.clone(),
         platform_fee_cents: quote.platform_fee,
         tax_cents: quote.tax,
         total_cents: quote.total,

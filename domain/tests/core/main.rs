@@ -5,5 +5,8 @@
 mod attack;
 mod book;
 mod corpus;
+mod document;
 mod lifecycle;
+mod released;
 mod schema;
+mod truth;

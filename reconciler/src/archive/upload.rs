@@ -42,12 +42,14 @@ pub(super) struct Uploaded {
     pub(super) rest: Segment,
 }
 
-pub(super) struct Writer<S> {
-    to: Destination<S>,
+/// Writes segments to their destination.
+#[derive(Debug)]
+pub(crate) struct Writer<S> {
+    pub(super) to: Destination<S>,
 }
 
 impl<S: ObjectStore> Writer<S> {
-    pub(super) fn new(to: Destination<S>) -> Self {
+    pub(crate) fn new(to: Destination<S>) -> Self {
         Self { to }
     }
 
@@ -80,7 +82,11 @@ impl<S: ObjectStore> Writer<S> {
     }
 
     /// The segment that lies at `key` in the end, and what of ours is beyond it.
-    async fn put_segment(&self, key: &str, segment: Segment) -> Result<(Segment, Segment), Fault> {
+    pub(super) async fn put_segment(
+        &self,
+        key: &str,
+        segment: Segment,
+    ) -> Result<(Segment, Segment), Fault> {
         let segment = Arc::new(segment);
         let body = compress(segment.clone()).await?;
         let size = body.len() as u64;
@@ -109,7 +115,7 @@ impl<S: ObjectStore> Writer<S> {
         Ok((theirs, ours.after(last)))
     }
 
-    async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Fault> {
+    pub(super) async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Fault> {
         let key = self.to.place.manifest_key(manifest.partition, manifest.first_offset);
         let body = Bytes::from(manifest.to_json());
         loop {
@@ -149,7 +155,8 @@ async fn compress(segment: Arc<Segment>) -> Result<Bytes, Fault> {
     .map_err(|error| Fault::halt(doing, error))
 }
 
-async fn parse(key: &str, stored: Bytes) -> Result<Segment, Fault> {
+/// Reads a stored segment.
+pub(super) async fn parse(key: &str, stored: Bytes) -> Result<Segment, Fault> {
     let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
         Fault::halt("reading a stored segment", format!("{key}: {error}"))
     };
@@ -169,4 +176,4 @@ async fn parse(key: &str, stored: Bytes) -> Result<Segment, Fault> {
 
 #[cfg(test)]
 #[path = "upload_tests.rs"]
-mod tests;
+pub(super) mod tests;

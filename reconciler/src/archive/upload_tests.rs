@@ -12,13 +12,13 @@ use crate::database;
 
 /// A bucket in memory that fails its first calls.
 #[derive(Default)]
-struct Memory {
+pub(in crate::archive) struct Memory {
     objects: Mutex<BTreeMap<String, Bytes>>,
-    failures: Mutex<u32>,
+    pub(in crate::archive) failures: Mutex<u32>,
 }
 
 impl Memory {
-    fn objects(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Bytes>> {
+    pub(in crate::archive) fn objects(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Bytes>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -48,10 +48,18 @@ impl ObjectStore for Memory {
         self.fail()?;
         Ok(self.objects().get(key).cloned())
     }
+
+    /// Two keys an answer.
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, Fault> {
+        self.fail()?;
+        let objects = self.objects();
+        let next = objects.keys().filter(|key| key.starts_with(prefix) && key.as_str() > after);
+        Ok(next.take(2).cloned().collect())
+    }
 }
 
 /// A writer into an empty bucket. Its positions lead nowhere: these tests end before them.
-fn writer() -> Writer<Memory> {
+pub(in crate::archive) fn writer() -> Writer<Memory> {
     let topic = Topic {
         name: "t".to_owned(),
         cluster_id: "c".to_owned(),
@@ -77,7 +85,7 @@ fn writer() -> Writer<Memory> {
     })
 }
 
-fn segment(offsets: std::ops::Range<i64>, body: &str) -> Segment {
+pub(in crate::archive) fn segment(offsets: std::ops::Range<i64>, body: &str) -> Segment {
     let mut segment = Segment::default();
     for offset in offsets {
         segment.push(

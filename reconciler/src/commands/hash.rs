@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use serde_json::{Map, Value};
 use service::exit::Outcome;
+use service::stdout;
 
 use crate::cli::Read;
 use crate::hash;
@@ -12,17 +13,15 @@ use crate::hash;
 pub(crate) async fn run(read: &Read) -> anyhow::Result<Outcome> {
     let mut connection = read.pool("hash")?.acquire().await?;
     let parts = hash::of(&mut connection).await?;
-    let mut out = std::io::stdout().lock();
-    if read.json {
-        let document: Map<String, Value> = parts
-            .into_iter()
-            .map(|(name, hash)| (name.to_owned(), hash.to_string().into()))
-            .collect();
-        writeln!(out, "{}", Value::Object(document))?;
-    } else {
-        for (name, hash) in parts {
-            writeln!(out, "{name} {hash}")?;
+    stdout::print(|out| {
+        if read.json {
+            let document: Map<String, Value> = parts
+                .into_iter()
+                .map(|(name, hash)| (name.to_owned(), hash.to_string().into()))
+                .collect();
+            return writeln!(out, "{}", Value::Object(document));
         }
-    }
+        parts.into_iter().try_for_each(|(name, hash)| writeln!(out, "{name} {hash}"))
+    })?;
     Ok(Outcome::Done)
 }

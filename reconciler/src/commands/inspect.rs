@@ -14,9 +14,10 @@ mod text;
 
 use std::io::Write as _;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use service::exit::Outcome;
+use service::stdout;
 use sqlx::Connection as _;
 
 use self::find::Found;
@@ -27,9 +28,9 @@ use crate::cli::Read;
 /// Shown below `--help`.
 pub(crate) const EXAMPLES: &str = "\
 Ids that are understood:
-  Stripe's  pi_ ch_ py_ re_ pyr_ dp_ du_ po_ tr_ in_ inpay_ cs_ fee_ fr_ prv_ issfr_ cus_ sub_ acct_,
-            any other object's, a balance transaction's (txn_) that a payment or dispute names,
-            a capability's name, evt_ (events) and fetch_ (fetched objects)
+  Stripe's  evt_ fetch_ pi_ ch_ py_ re_ pyr_ dp_ du_ po_ tr_ in_ inpay_ cs_ fee_ fr_ prv_ issfr_
+            cus_ sub_ acct_, any other object's, a capability's name, and the balance transaction's
+            (txn_) that a payment, dispute or other object names
   ours      txn_ rfd_ dsp_ pot_ inv_ fct_, a quote's, an order's, a provider's
 
 Examples:
@@ -78,7 +79,7 @@ pub(crate) async fn run(asked: &Inspect) -> anyhow::Result<Outcome> {
     } else {
         text::render(&story, layout::terminal_width())
     };
-    std::io::stdout().lock().write_all(out.as_bytes()).context("writing to standard output")?;
+    stdout::print(|to| to.write_all(out.as_bytes()))?;
     Ok(Outcome::Done)
 }
 

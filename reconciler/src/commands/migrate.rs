@@ -1,31 +1,44 @@
 //! `reconciler migrate`, and the check that it was run.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 
 use anyhow::{Context as _, bail};
+use serde_json::json;
 use service::exit::Outcome;
+use service::stdout;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
 use crate::config::Database;
 use crate::database;
 use crate::fault::Fault;
+use crate::operation::{self, Operator};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
-/// Applies what is missing. A database that a newer program has migrated is refused.
-pub(crate) async fn run(settings: &Database) -> anyhow::Result<Outcome> {
+/// Applies what is missing, and notes that in `pay.operation`. A database that a newer program has
+/// migrated is refused.
+pub(crate) async fn run(by: &Operator, settings: &Database) -> anyhow::Result<Outcome> {
     let options = database::options(&settings.url()?, "migrate")?;
     // No statement time-out: building an index on a large table may take long.
     let mut connection =
         PgConnection::connect_with(&options).await.context("connecting to Postgres")?;
+    let before = applied(&mut connection).await.context("reading migrations")?;
     match MIGRATIONS.run(&mut connection).await {
         Ok(()) => {}
         Err(MigrateError::VersionMissing(version)) => bail!("{}", newer(version)),
         Err(error) => return Err(error).context("migrating"),
     }
+    let after = applied(&mut connection).await.context("reading migrations")?;
+    let added: Vec<i64> = after.difference(&before).copied().collect();
+    if !added.is_empty() {
+        let arguments = json!({"migrations": added});
+        let id = operation::begin(&mut connection, by, "migrate", arguments).await?;
+        operation::end(&mut connection, id, "done", json!({})).await?;
+    }
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    println!("database is at migration {newest}");
+    stdout::print(|out| writeln!(out, "database is at migration {newest}"))?;
     Ok(Outcome::Done)
 }
 

@@ -1,13 +1,13 @@
 //! The consumer's callbacks, and the copy of a message into our own record.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use domain::record::RawRecord;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
@@ -15,8 +15,8 @@ use rdkafka::{ClientContext, TopicPartitionList};
 
 use super::reader::{Command, Commands};
 
-/// Name of a header whose name cannot be read.
-const UNREADABLE_HEADER: &str = "unreadable-header-name";
+/// How the name of a header begins whose own name is not UTF-8; that follows, in base64.
+const UNREADABLE_HEADER: &str = "unreadable-header-name:";
 
 pub(super) struct Context {
     pub(super) role: &'static str,
@@ -81,6 +81,16 @@ impl ConsumerContext for Context {
     }
 }
 
+/// Of a consumer that is only made to see whether it can be made: what it says is of no use.
+pub(super) struct Silent;
+
+impl ClientContext for Silent {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    fn error(&self, _: KafkaError, _: &str) {}
+}
+
+impl ConsumerContext for Silent {}
+
 /// Copies a message out of librdkafka's memory.
 pub(super) fn copy(message: &BorrowedMessage<'_>) -> RawRecord {
     RawRecord {
@@ -94,16 +104,24 @@ pub(super) fn copy(message: &BorrowedMessage<'_>) -> RawRecord {
 }
 
 fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, Option<Bytes>)> {
-    let Some(headers) = message.headers() else { return Vec::new() };
-    (0..headers.count())
-        .map(|index| {
-            // rdkafka panics on a name that is not UTF-8. Anybody who may write to the topic can
-            // write such a name, and must not be able to end this process with it.
-            catch_unwind(AssertUnwindSafe(|| {
-                let header = headers.get(index);
-                (header.key.to_owned(), header.value.map(Bytes::copy_from_slice))
-            }))
-            .unwrap_or_else(|_| (UNREADABLE_HEADER.to_owned(), None))
-        })
-        .collect()
+    let headers = kafka::headers(message).into_iter();
+    headers.map(|(name, value)| (header_name(name), value.map(Bytes::copy_from_slice))).collect()
+}
+
+fn header_name(name: &[u8]) -> String {
+    match std::str::from_utf8(name) {
+        Ok(name) => name.to_owned(),
+        Err(_) => format!("{UNREADABLE_HEADER}{}", STANDARD.encode(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_utf8_is_marked_and_kept() {
+        assert_eq!(header_name("größe".as_bytes()), "größe");
+        assert_eq!(header_name(b"\xff\xfe"), "unreadable-header-name://4=");
+    }
 }

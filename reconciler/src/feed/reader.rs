@@ -14,11 +14,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use service::exit::ConfigError;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::buffers::Shared;
-use super::context::{Context, copy};
-use super::start::{Start, Started};
+use super::context::{Context, Silent, copy};
+use super::start::{Origin, Start, Started};
 use super::{FeedLimits, FeedOptions};
 use crate::fault::{Fault, persist};
 use crate::position::Positions;
@@ -29,8 +30,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 const EVENTS_AT_ONCE: usize = 16;
 /// How often librdkafka tells the log's ends.
 const STATISTICS_INTERVAL_MS: &str = "5000";
-/// Time for a question about the log's ends to come back when the feed closes.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(6);
 /// How often Kafka is told how far the role is.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Wait before positions are loaded again after Kafka refused one.
@@ -57,6 +56,12 @@ pub(super) enum Command {
 pub(super) struct Commands(Sender<Command>);
 
 impl Commands {
+    /// A way to send commands, and its other end.
+    pub(super) fn channel() -> (Self, Receiver<Command>) {
+        let (sender, receiver) = channel();
+        (Self(sender), receiver)
+    }
+
     pub(super) fn send(&self, command: Command) {
         let _ = self.0.send(command);
     }
@@ -87,23 +92,23 @@ struct Reader {
     log_ends: BTreeMap<i32, i64>,
 }
 
-/// Makes the consumer, subscribes it and starts its thread.
+/// Makes the consumer, subscribes it and starts its thread. The receiver hears, by its sender being
+/// dropped, when the thread has left the group and ended.
 pub(super) fn spawn(
     options: FeedOptions,
     topic: Topic,
     positions: Positions,
+    origin: Option<Arc<dyn Origin>>,
     shared: Arc<Shared>,
-) -> Result<(Commands, std::thread::JoinHandle<()>), ConfigError> {
-    let (sender, receiver) = channel();
-    let commands = Commands(sender);
-    let refused = |error: KafkaError| ConfigError::new("KAFKA_CONFIG", error.to_string());
+) -> Result<(Commands, oneshot::Receiver<()>), ConfigError> {
+    let (commands, receiver) = Commands::channel();
     let context =
         Context { role: options.role, topic: topic.name.clone(), commands: commands.clone() };
     let mut consumer: BaseConsumer<Context> =
-        client_config(&options)?.create_with_context(context).map_err(refused)?;
+        client_config(&options)?.create_with_context(context).map_err(|e| kafka::refused(&e))?;
     let wake = commands.clone();
     consumer.set_nonempty_callback(move || wake.send(Command::Wake));
-    consumer.subscribe(&[&topic.name]).map_err(refused)?;
+    consumer.subscribe(&[&topic.name]).map_err(|error| kafka::refused(&error))?;
 
     let mut reader = Reader {
         role: options.role,
@@ -112,7 +117,7 @@ pub(super) fn spawn(
         commands: commands.clone(),
         shared,
         runtime: Handle::current(),
-        start: Arc::new(Start { kafka: options.kafka, topic, positions }),
+        start: Arc::new(Start { kafka: options.kafka, topic, positions, origin }),
         epoch: 0,
         assigned: Vec::new(),
         loading: None,
@@ -120,11 +125,24 @@ pub(super) fn spawn(
         commit_due: None,
         log_ends: BTreeMap::new(),
     };
-    let thread = std::thread::Builder::new()
+    let (ended, closed) = oneshot::channel();
+    std::thread::Builder::new()
         .name(format!("feed-{}", options.role))
-        .spawn(move || reader.run(&receiver))
+        .spawn(move || {
+            reader.run(&receiver);
+            drop(reader);
+            drop(ended);
+        })
         .map_err(|error| ConfigError::new("feed", format!("no thread for it: {error}")))?;
-    Ok((commands, thread))
+    Ok((commands, closed))
+}
+
+/// Whether a consumer can be made of these settings: librdkafka judges some of them, and reads the
+/// files that they name, only then. Without brokers it opens nothing.
+pub(crate) fn check(options: &FeedOptions) -> Result<(), ConfigError> {
+    let config = kafka::without_brokers(&client_config(options)?);
+    let made: Result<BaseConsumer<Silent>, _> = config.create_with_context(Silent);
+    made.map(drop).map_err(|error| kafka::refused(&error))
 }
 
 fn client_config(options: &FeedOptions) -> Result<ClientConfig, ConfigError> {
@@ -169,10 +187,9 @@ impl Reader {
         self.commit();
         self.loading = None;
         self.queues.clear();
-        // Dropping the last handle of the consumer leaves the group. It must be this one: it
-        // blocks, and whoever closes the feed waits for this thread.
-        let deadline = Instant::now() + RELEASE_TIMEOUT;
-        while Arc::strong_count(&self.consumer) > 1 && Instant::now() < deadline {
+        // Dropping the last handle of the consumer leaves the group. It must be this one, for it
+        // blocks: as long as the broker does not answer, which may be for ever.
+        while Arc::strong_count(&self.consumer) > 1 {
             self.poll_events();
             std::thread::sleep(Duration::from_millis(5));
         }

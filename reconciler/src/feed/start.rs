@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use kafka::topic::{self, Topic};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::context::Context;
 use crate::fault::Fault;
 use crate::position::{Position, Positions};
+
+/// Knows where a partition begins that has no position.
+pub(crate) trait Origin: Send + Sync {
+    /// The place to begin at; `None` if that is the log's first offset, `low`.
+    fn find(&self, partition: i32, low: i64) -> BoxFuture<'_, Result<Option<Position>, Fault>>;
+}
 
 /// Time for one question to the brokers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,6 +25,8 @@ pub(super) struct Start {
     pub(super) kafka: kafka::Options,
     pub(super) topic: Topic,
     pub(super) positions: Positions,
+    /// The archive's own: it is the one that would lose its end with its positions.
+    pub(super) origin: Option<Arc<dyn Origin>>,
 }
 
 /// What an epoch begins with.
@@ -36,6 +45,13 @@ pub(super) enum OutOfLog {
          `reconciler replay archive`"
     )]
     Deleted { partition: i32, next: i64, low: i64 },
+    #[error(
+        "partition {partition}: the archive ends before offset {next}, but the topic begins at \
+         {low}: retention has deleted what was not archived, and what lies between is lost to the \
+         archive. To go on and leave that gap in the chain: update pay.position set next_offset = \
+         {low} where role = 'archive' and partition = {partition} and next_offset = {next}"
+    )]
+    Unarchived { partition: i32, next: i64, low: i64 },
     #[error(
         "partition {partition}: the next offset is {next}, but the topic ends at {high}: the \
          topic has lost records that were read, or this database belongs to another topic"
@@ -65,12 +81,23 @@ impl Start {
                 ),
             ));
         }
-        let stored = self.positions.load().await?;
+        let mut stored = self.positions.load().await?;
         let ends = log_ends(consumer.clone(), now.name, partitions.to_vec()).await?;
+        for (&partition, &(low, _)) in &ends {
+            if let Some(origin) = &self.origin
+                && !stored.contains_key(&partition)
+                && let Some(position) = origin.find(partition, low).await?
+            {
+                tracing::warn!(partition, ?position, "no position; going on after what is there");
+                self.positions.store(partition, position).await?;
+                stored.insert(partition, position);
+            }
+        }
         let positions = ends
             .iter()
             .map(|(&partition, &ends)| {
-                let position = start(partition, stored.get(&partition).copied(), ends)
+                let archives = self.origin.is_some();
+                let position = start(partition, stored.get(&partition).copied(), ends, archives)
                     .map_err(|error| Fault::halt("finding where to start", error))?;
                 Ok((partition, position))
             })
@@ -101,14 +128,19 @@ async fn log_ends(
     .map_err(|error| Fault::kafka(doing, error))
 }
 
-/// A partition that was never read starts at its earliest record.
+/// A partition that was never read starts at its earliest record. What the log has lost is in the
+/// archive, except for the one who `archives`.
 fn start(
     partition: i32,
     stored: Option<Position>,
     (low, high): (i64, i64),
+    archives: bool,
 ) -> Result<Position, OutOfLog> {
     match stored {
         None => Ok(Position { next_offset: low, chain: None }),
+        Some(Position { next_offset: next, .. }) if next < low && archives => {
+            Err(OutOfLog::Unarchived { partition, next, low })
+        }
         Some(Position { next_offset: next, .. }) if next < low => {
             Err(OutOfLog::Deleted { partition, next, low })
         }
@@ -125,6 +157,7 @@ mod tests {
 
     #[test]
     fn a_position_must_lie_within_the_log() {
+        let start = |partition, stored, ends| start(partition, stored, ends, false);
         let at = |next_offset| Some(Position { next_offset, chain: None });
         assert_eq!(start(0, None, (7, 9)).unwrap().next_offset, 7);
         assert_eq!(start(0, at(7), (7, 9)).unwrap().next_offset, 7);
@@ -134,5 +167,15 @@ mod tests {
         assert!(deleted.to_string().contains("replay archive"));
         let beyond = start(1, at(10), (7, 9)).unwrap_err();
         assert_eq!(beyond, OutOfLog::Beyond { partition: 1, next: 10, high: 9 });
+    }
+
+    #[test]
+    fn the_archive_itself_is_told_what_to_do_about_a_gap() {
+        let stored = Some(Position { next_offset: 6, chain: None });
+        let lost = start(1, stored, (7, 9), true).unwrap_err();
+        assert_eq!(lost, OutOfLog::Unarchived { partition: 1, next: 6, low: 7 });
+        let remedy = "update pay.position set next_offset = 7 where role = 'archive' and \
+                      partition = 1 and next_offset = 6";
+        assert!(lost.to_string().ends_with(remedy), "{lost}");
     }
 }

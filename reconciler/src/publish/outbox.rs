@@ -1,20 +1,23 @@
-//! The queue `pay.outbox`, as the publisher sees it.
+//! The queue `pay.outbox`, as a sink's publisher sees it: that sink's rows.
 //!
 //! `leased_until` in the past or null: free. In the future: held, or waiting after a refusal.
 //! Infinite: set aside, for a person to look at.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sqlx::{PgPool, Row as _};
 
 use crate::database::{acquire, settle, within};
 use crate::fault::Fault;
+use crate::sink::Sink;
 
 /// A domain event that waits to be published.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) id: i64,
     pub(super) event_id: String,
+    pub(super) subject: String,
     /// One JSON object without a newline.
     pub(super) payload: String,
     /// How often it was claimed, this time included.
@@ -29,15 +32,16 @@ pub(super) struct Depth {
     pub(super) oldest_seconds: f64,
 }
 
-/// The queue.
+/// The queue of one sink.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox {
     pool: PgPool,
+    pub(super) sink: Sink,
 }
 
 impl Outbox {
-    pub(crate) fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub(crate) fn new(pool: PgPool, sink: Sink) -> Self {
+        Self { pool, sink }
     }
 
     /// Leases the oldest free rows. What another publisher is claiming is skipped, not awaited.
@@ -48,13 +52,14 @@ impl Outbox {
             "update pay.outbox as o
                  set leased_until = now() + make_interval(secs => $2), attempts = o.attempts + 1
                  from (select outbox_id from pay.outbox
-                       where leased_until is null or leased_until < now()
+                       where sink = $3 and (leased_until is null or leased_until < now())
                        order by outbox_id limit $1 for update skip locked) as free
                  where o.outbox_id = free.outbox_id
-                 returning o.outbox_id, o.event_id, o.payload, o.attempts",
+                 returning o.outbox_id, o.event_id, o.subject, o.payload, o.attempts",
         )
         .bind(i64::try_from(most).unwrap_or(i64::MAX))
-        .bind(lease.as_secs_f64());
+        .bind(lease.as_secs_f64())
+        .bind(self.sink.as_str());
         let rows = within(query.fetch_all(&mut *connection)).await;
         let rows = settle(connection, doing, rows).await?;
         let mut rows = rows
@@ -63,6 +68,7 @@ impl Outbox {
                 Ok(Row {
                     id: row.try_get("outbox_id")?,
                     event_id: row.try_get("event_id")?,
+                    subject: row.try_get("subject")?,
                     payload: row.try_get("payload")?,
                     attempts: row.try_get("attempts")?,
                 })
@@ -116,8 +122,9 @@ impl Outbox {
                         coalesce(extract(epoch from now() - min(created_at)
                           filter (where not parked)), 0)::float8 as oldest
                  from (select created_at, coalesce(leased_until = 'infinity', false) as parked
-                       from pay.outbox) as o",
-        );
+                       from pay.outbox where sink = $1) as o",
+        )
+        .bind(self.sink.as_str());
         let row = within(query.fetch_one(&mut *connection)).await;
         let row = settle(connection, doing, row).await?;
         let depth = || {
@@ -139,4 +146,19 @@ impl Outbox {
         let done = within(query.execute(&mut *connection)).await.map(drop);
         settle(connection, doing, done).await
     }
+}
+
+/// How many rows wait for each sink that is not one of these.
+pub(super) async fn waiting_for_others(
+    pool: &PgPool,
+    sinks: &BTreeSet<Sink>,
+) -> Result<Vec<(String, i64)>, Fault> {
+    let sinks: Vec<&str> = sinks.iter().map(|sink| sink.as_str()).collect();
+    let mut connection = acquire(pool).await?;
+    let query = sqlx::query_as(
+        "select sink, count(*) from pay.outbox where sink <> all($1) group by 1 order by 1",
+    )
+    .bind(&sinks);
+    let rows = within(query.fetch_all(&mut *connection)).await;
+    settle(connection, "looking for rows of other sinks", rows).await
 }

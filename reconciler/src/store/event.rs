@@ -11,6 +11,7 @@ use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
 
 use super::{Applied, Batch, Item, column};
+use crate::breaker::Seen;
 use crate::database::{self, settle, within};
 use crate::fault::Fault;
 
@@ -95,15 +96,20 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// The batch, less what was seen before. An event that a batch holds twice counts once.
+    /// The batch, less what was seen before. An event that a batch holds twice counts once, and as
+    /// understood if it is understood once.
     pub(super) fn new(batch: &'a Batch<'a>, fresh: &HashSet<EventKey>) -> Self {
+        let decoded = batch.items.iter().filter_map(|item| item.outcome.as_ref().ok());
+        let understood: HashSet<EventKey> =
+            decoded.map(|decoded| EventKey::of(&decoded.event)).collect();
         let mut taken = HashSet::new();
         let fresh = batch
             .items
             .iter()
             .filter_map(|item| {
                 let key = EventKey::of(envelope(item)?);
-                let is_fresh = fresh.contains(&key) && taken.insert(key.clone());
+                let is_best = item.outcome.is_ok() || !understood.contains(&key);
+                let is_fresh = is_best && fresh.contains(&key) && taken.insert(key.clone());
                 is_fresh.then(|| (item, key, first_verdict(&item.outcome)))
             })
             .collect();
@@ -120,6 +126,23 @@ impl<'a> Work<'a> {
         let fresh = self.fresh.iter().map(|(item, ..)| *item);
         let nameless = self.batch.items.iter().filter(|item| envelope(item).is_none());
         fresh.chain(nameless).filter_map(|item| Some((item, item.outcome.as_ref().err()?)))
+    }
+
+    /// What the breaker looks at: the records that are new to the database, in their order. `kept`
+    /// are those that are new in quarantine.
+    pub(super) fn seen<'b>(
+        &self,
+        kept: &'b HashSet<(i32, i64)>,
+    ) -> impl Iterator<Item = Seen<'a>> + use<'a, 'b> {
+        let place = |item: &Item| (item.record.partition, item.record.offset);
+        let fresh: HashSet<(i32, i64)> = self.fresh.iter().map(|(item, ..)| place(item)).collect();
+        let is_new =
+            move |item: &&Item| fresh.contains(&place(item)) || kept.contains(&place(item));
+        self.batch.items.iter().filter(is_new).map(|item| Seen {
+            partition: item.record.partition,
+            offset: item.record.offset,
+            rejected: item.outcome.as_ref().err().map(|it| (it.reason, it.detail.as_str())),
+        })
     }
 
     /// Joins what the events say into the states, and returns which states changed.
@@ -207,11 +230,13 @@ pub(super) async fn insert(
     tx: &mut PgConnection,
     batch: &Batch<'_>,
 ) -> sqlx::Result<HashSet<EventKey>> {
-    let rows: Vec<(&Item, &Event)> =
+    let mut rows: Vec<(&Item, &Event)> =
         batch.items.iter().filter_map(|item| Some((item, envelope(item)?))).collect();
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
+    // Of an event that comes twice, the row is made from the one that is understood.
+    rows.sort_by_key(|(item, _)| item.outcome.is_err());
     let inserted = sqlx::query(
         "insert into pay.event (event_id, account, data_hash, created, type, api_version, livemode,
            source, endpoint, object_id, verdict, partition, kafka_offset, traceparent, received_at)
@@ -246,6 +271,79 @@ pub(super) async fn insert(
     .fetch_all(tx)
     .await?;
     inserted.iter().map(key_of_row).collect()
+}
+
+/// Takes up the events that were known as quarantined only and that this batch understands: their
+/// rows are rewritten, and they count as fresh. So an event is applied as soon as one record of it
+/// is understood, by whatever version of this program, in whatever order.
+pub(super) async fn take_up(
+    tx: &mut PgConnection,
+    batch: &Batch<'_>,
+    fresh: &mut HashSet<EventKey>,
+) -> sqlx::Result<()> {
+    let mut known: BTreeMap<EventKey, (&Item, &Event)> = BTreeMap::new();
+    for item in batch.items {
+        let Ok(decoded) = &item.outcome else { continue };
+        let key = EventKey::of(&decoded.event);
+        if !fresh.contains(&key) {
+            known.entry(key).or_insert((item, &decoded.event));
+        }
+    }
+    if known.is_empty() {
+        return Ok(());
+    }
+    let rows = || known.values();
+    // Locked in order first; what another transaction takes up meanwhile is a duplicate here.
+    let taken = sqlx::query(
+        "with n as (
+           select * from unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::text[],
+             $6::text[], $7::boolean[], $8::text[], $9::text[], $10::text[], $11::text[],
+             $12::int[], $13::bigint[], $14::text[], $15::bigint[])
+             as n(event_id, account, data_hash, created, type, api_version, livemode, source,
+             endpoint, object_id, verdict, partition, kafka_offset, traceparent, received_at)),
+         known as (
+           select e.event_id, e.account, e.data_hash, e.created from pay.event as e join n
+             on e.event_id = n.event_id and e.account = n.account and e.data_hash = n.data_hash
+               and e.created = to_timestamp(n.created)
+           where e.verdict = 'quarantined'
+           order by e.event_id collate \"C\", e.account collate \"C\", e.data_hash, e.created
+           for update of e)
+         update pay.event as e
+         set type = n.type, api_version = n.api_version, livemode = n.livemode,
+           source = n.source, endpoint = n.endpoint, object_id = n.object_id,
+           verdict = n.verdict, partition = n.partition, kafka_offset = n.kafka_offset,
+           traceparent = n.traceparent,
+           received_at = to_timestamp(n.received_at::double precision / 1000),
+           applied_at = clock_timestamp()
+         from n join known on known.event_id = n.event_id and known.account = n.account
+           and known.data_hash = n.data_hash and known.created = to_timestamp(n.created)
+         where e.event_id = known.event_id and e.account = known.account
+           and e.data_hash = known.data_hash and e.created = known.created
+           and e.verdict = 'quarantined'
+         returning e.event_id, e.account, e.data_hash,
+           extract(epoch from e.created)::bigint as created",
+    )
+    .bind(column(rows(), |(_, event)| event.id.as_str()))
+    .bind(column(rows(), |(_, event)| event.account.as_str()))
+    .bind(column(rows(), |(_, event)| &event.data_hash[..]))
+    .bind(column(rows(), |(_, event)| event.created))
+    .bind(column(rows(), |(_, event)| event.kind.as_str()))
+    .bind(column(rows(), |(_, event)| event.api_version.as_deref()))
+    .bind(column(rows(), |(_, event)| event.livemode))
+    .bind(column(rows(), |(_, event)| event.source.as_str()))
+    .bind(column(rows(), |(_, event)| event.endpoint.as_deref()))
+    .bind(column(rows(), |(_, event)| event.object_id.as_deref()))
+    .bind(column(rows(), |(item, _)| first_verdict(&item.outcome).as_str()))
+    .bind(column(rows(), |(item, _)| item.record.partition))
+    .bind(column(rows(), |(item, _)| item.record.offset))
+    .bind(column(rows(), |(_, event)| event.traceparent.as_deref()))
+    .bind(column(rows(), |(_, event)| event.received_at_ms))
+    .fetch_all(tx)
+    .await?;
+    for row in &taken {
+        fresh.insert(key_of_row(row)?);
+    }
+    Ok(())
 }
 
 /// Marks the fresh events whose id is known with other data.

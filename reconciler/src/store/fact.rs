@@ -1,6 +1,6 @@
 //! `pay.fact` and `pay.outbox`: what was proved, permanently, and what of it waits to be told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::fact::{DomainEvent, Fact};
 use domain::object::ObjectKey;
@@ -9,13 +9,15 @@ use sqlx::{PgConnection, Row as _};
 
 use super::column;
 use super::pace::{Pace, Step};
+use crate::sink::Sink;
 
 /// Keeps the earliest proof of each fact, holds back what the aggregates do not bear out, and
-/// queues what is new to tell. Returns how many domain events were queued.
+/// queues what is new to tell, once for each sink. Returns how many rows were queued.
 pub(super) async fn write(
     tx: &mut PgConnection,
     facts: &[&Fact],
     held: &[(ObjectKey, bool)],
+    sinks: &BTreeSet<Sink>,
     pace: &impl Pace,
 ) -> sqlx::Result<u64> {
     pace.before(Step::WriteFacts).await;
@@ -30,7 +32,7 @@ pub(super) async fn write(
         .chain(released)
         .map(|fact| (fact.fact_id.clone(), fact))
         .collect();
-    queue(tx, &told).await
+    queue(tx, &told, sinks).await
 }
 
 /// The columns of [`fact_of_row`].
@@ -67,9 +69,9 @@ async fn keep_earliest(tx: &mut PgConnection, facts: &[&Fact]) -> sqlx::Result<V
          set object_id = excluded.object_id, created = excluded.created,
            event_id = excluded.event_id, livemode = excluded.livemode, data = excluded.data,
            content_hash = excluded.content_hash
-         where (excluded.created, excluded.event_id collate \"C\", excluded.content_hash,
+         where (excluded.created, excluded.content_hash, excluded.event_id collate \"C\",
              excluded.object_id collate \"C\")
-           < (f.created, f.event_id collate \"C\", f.content_hash, f.object_id collate \"C\")",
+           < (f.created, f.content_hash, f.event_id collate \"C\", f.object_id collate \"C\")",
         returning!()
     ))
     .bind(column(&facts, |fact| fact.fact_id.as_str()))
@@ -108,26 +110,32 @@ async fn set_held(tx: &mut PgConnection, held: &[(ObjectKey, bool)]) -> sqlx::Re
     Ok(facts.into_iter().filter(|fact| !fact.held).collect())
 }
 
-/// Queues the domain events. Returns how many.
-async fn queue(tx: &mut PgConnection, facts: &BTreeMap<String, Fact>) -> sqlx::Result<u64> {
+/// Queues the domain events for each sink. Returns how many rows.
+async fn queue(
+    tx: &mut PgConnection,
+    facts: &BTreeMap<String, Fact>,
+    sinks: &BTreeSet<Sink>,
+) -> sqlx::Result<u64> {
     if facts.is_empty() {
         return Ok(0);
     }
     let events: Vec<(&Fact, DomainEvent)> =
         facts.values().map(|fact| (fact, fact.to_domain_event())).collect();
     let queued = sqlx::query(
-        "insert into pay.outbox (event_id, fact_id, type, subject, payload)
-         select event_id, fact_id, type, subject, payload
+        "insert into pay.outbox (sink, event_id, fact_id, type, subject, payload)
+         select sink, event_id, fact_id, type, subject, payload
          from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
            as n(event_id, fact_id, type, subject, payload)
-         order by event_id collate \"C\"
-         on conflict (event_id) do nothing",
+         cross join unnest($6::text[]) as s(sink)
+         order by sink collate \"C\", event_id collate \"C\"
+         on conflict (sink, event_id) do nothing",
     )
     .bind(column(&events, |(_, event)| event.id.as_str()))
     .bind(column(&events, |(fact, _)| fact.fact_id.as_str()))
     .bind(column(&events, |(fact, _)| fact.kind.as_str()))
     .bind(column(&events, |(fact, _)| fact.subject.as_str()))
     .bind(column(&events, |(_, event)| event.payload.as_str()))
+    .bind(column(sinks, |sink| sink.as_str()))
     .execute(tx)
     .await?;
     Ok(queued.rows_affected())

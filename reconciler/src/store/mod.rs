@@ -20,10 +20,13 @@ use kafka::topic::Topic;
 use sqlx::{Connection as _, PgConnection, PgPool};
 
 use self::derived::Derived;
-
+use crate::breaker::{Breaker, Trip};
 use crate::database::{self, settle, within};
 use crate::fault::{Decision, Fault};
+use crate::sink::Sink;
 
+mod breaker;
+mod change;
 mod derived;
 mod discrepancy;
 mod event;
@@ -36,11 +39,14 @@ mod position;
 mod quarantine;
 mod quote;
 mod rederive;
+mod redrive;
 mod row;
 
+pub(crate) use change::Change;
 pub use event::{EventKey, Verdict};
 pub use pace::{Pace, Step};
 pub use position::Advance;
+pub(crate) use redrive::Rehearsal;
 
 /// How often a batch may find that an aggregate reaches further than it had locked. Each round
 /// follows the links once more; links only grow, and aggregates are small.
@@ -77,7 +83,7 @@ pub struct Applied {
     pub received_at_ms: Vec<i64>,
     /// Greatest Stripe time among the newly applied events, Unix seconds.
     pub newest_created: Option<i64>,
-    /// Facts that are new, better proved, or newly borne out.
+    /// Domain events of facts that are new, better proved, or newly borne out: one for each sink.
     pub published: u64,
 }
 
@@ -89,6 +95,10 @@ enum Setback {
     Unreadable(Unreadable),
     /// The database has not applied what came before this batch.
     Behind,
+    /// Too much of the batch would go to quarantine.
+    Tripped(Trip),
+    /// The projection of this topic is paused.
+    Paused,
 }
 
 impl Setback {
@@ -102,8 +112,19 @@ impl Setback {
                 "moving positions",
                 "the database has lost what was applied before this batch",
             )),
+            Self::Tripped(_) | Self::Paused => Err(breaker::paused()),
         }
     }
+}
+
+/// Why a batch is applied, and so what has the last word before its commit.
+enum Purpose<'a> {
+    /// To know what it comes to.
+    Apply,
+    /// To follow the topic: the breaker judges it.
+    Follow(&'a mut Breaker),
+    /// To try again what is in quarantine, by this operation.
+    Redrive(i64),
 }
 
 /// What one attempt at a transaction came to.
@@ -114,6 +135,8 @@ type Attempt<T> = sqlx::Result<Result<T, Setback>>;
 pub struct Store {
     pool: PgPool,
     settings: Settings,
+    /// Where domain events are queued for.
+    sinks: BTreeSet<Sink>,
     cluster: String,
     topic_id: String,
     /// Months of `pay.event` that are known to have their partition.
@@ -121,10 +144,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// The projection of this topic into this database.
-    pub fn new(pool: PgPool, settings: Settings, topic: &Topic) -> Self {
+    /// The projection of this topic into this database, and on to these sinks.
+    pub fn new(pool: PgPool, settings: Settings, sinks: BTreeSet<Sink>, topic: &Topic) -> Self {
         let (cluster, topic_id) = (topic.cluster_id.clone(), topic.topic_id.clone());
-        Self { pool, settings, cluster, topic_id, months: Mutex::default() }
+        Self { pool, settings, sinks, cluster, topic_id, months: Mutex::default() }
     }
 
     /// Settings of decoding and deriving.
@@ -147,14 +170,35 @@ impl Store {
 
     /// [`apply`](Self::apply), with `pace` asked before every statement of the transaction.
     pub async fn apply_paced(&self, batch: &Batch<'_>, pace: &impl Pace) -> Result<Applied, Fault> {
+        self.transact(batch, Purpose::Apply, pace).await
+    }
+
+    /// [`apply`](Self::apply), judged by the breaker before the commit. A batch that trips it is
+    /// rolled back and pauses the projection of the topic: the fault says so.
+    pub(crate) async fn follow(
+        &self,
+        batch: &Batch<'_>,
+        breaker: &mut Breaker,
+    ) -> Result<Applied, Fault> {
+        self.transact(batch, Purpose::Follow(breaker), &()).await
+    }
+
+    async fn transact(
+        &self,
+        batch: &Batch<'_>,
+        mut purpose: Purpose<'_>,
+        pace: &impl Pace,
+    ) -> Result<Applied, Fault> {
         event::ensure_months(&self.pool, &self.months, batch).await?;
         let decoded = batch.items.iter().filter_map(|item| item.outcome.as_ref().ok());
         let mut related = self.related(named(decoded, &self.settings)).await?;
         for _ in 0..MAX_LOCK_ROUNDS {
             let mut connection = database::acquire(&self.pool).await?;
-            let attempt = within(self.attempt(&mut connection, batch, &related, pace)).await;
+            let attempt = self.attempt(&mut connection, batch, &related, &mut purpose, pace);
+            let attempt = within(attempt).await;
             match settle(connection, "applying a batch", attempt).await? {
                 Ok(applied) => return Ok(applied),
+                Err(Setback::Tripped(trip)) => return Err(self.pause(&trip, batch).await?),
                 Err(setback) => related.extend(setback.missing()?),
             }
         }
@@ -162,20 +206,27 @@ impl Store {
     }
 
     /// The ids that these lead to, read without locks: a guess that saves most rounds of locking.
-    async fn related(&self, mut ids: BTreeSet<ObjectKey>) -> Result<BTreeSet<ObjectKey>, Fault> {
+    async fn related(&self, ids: BTreeSet<ObjectKey>) -> Result<BTreeSet<ObjectKey>, Fault> {
+        let mut connection = database::acquire(&self.pool).await?;
+        let reached = within(self.reach(&mut connection, ids)).await;
+        settle(connection, "following links", reached).await
+    }
+
+    /// These ids, all that their links lead to, and the quotes and orders of their payments.
+    async fn reach(
+        &self,
+        connection: &mut PgConnection,
+        mut ids: BTreeSet<ObjectKey>,
+    ) -> sqlx::Result<BTreeSet<ObjectKey>> {
         let mut frontier = ids.clone();
         while !frontier.is_empty() && ids.len() < MAX_LOCKED_OBJECTS {
-            let mut connection = database::acquire(&self.pool).await?;
-            let links = within(object::links(&mut connection, &frontier)).await;
-            let links = settle(connection, "following links", links).await?;
+            let links = object::links(connection, &frontier).await?;
             frontier = links.into_iter().filter(|key| !ids.contains(key)).collect();
             ids.extend(frontier.iter().cloned());
         }
         if self.settings.profile == Profile::Marketplace {
             let txns: Vec<String> = ids.iter().map(|key| txn_id(&key.account, &key.id)).collect();
-            let mut connection = database::acquire(&self.pool).await?;
-            let hints = within(quote::hints(&mut connection, &txns)).await;
-            for (quote, order) in settle(connection, "reading quotes", hints).await? {
+            for (quote, order) in quote::hints(connection, &txns).await? {
                 ids.insert(settlement::quote_key(&quote));
                 ids.extend(order.map(|order| settlement::order_key(&order)));
             }
@@ -188,11 +239,14 @@ impl Store {
         connection: &mut PgConnection,
         batch: &Batch<'_>,
         related: &BTreeSet<ObjectKey>,
+        purpose: &mut Purpose<'_>,
         pace: &impl Pace,
     ) -> Attempt<Applied> {
         let mut tx = connection.begin().await?;
         pace.before(Step::InsertEvents).await;
-        let fresh = event::insert(&mut tx, batch).await?;
+        let mut fresh = event::insert(&mut tx, batch).await?;
+        pace.before(Step::TakeUpEvents).await;
+        event::take_up(&mut tx, batch, &mut fresh).await?;
         let mut work = event::Work::new(batch, &fresh);
         pace.before(Step::FindVariants).await;
         event::find_variants(&mut tx, &mut work).await?;
@@ -235,19 +289,38 @@ impl Store {
         object::save(&mut tx, changed.iter().filter_map(|key| states.get(key))).await?;
         derived.write(&mut tx, pace).await?;
         let facts: Vec<&Fact> = projected.iter().flat_map(|decoded| &decoded.facts).collect();
-        let published = fact::write(&mut tx, &facts, &derived.rows.held, pace).await?;
+        let published = fact::write(&mut tx, &facts, &derived.rows.held, &self.sinks, pace).await?;
 
         pace.before(Step::SetVerdicts).await;
         event::set_verdicts(&mut tx, &work).await?;
         pace.before(Step::Quarantine).await;
-        quarantine::insert(&mut tx, &self.cluster, &self.topic_id, work.quarantined()).await?;
-        pace.before(Step::MovePositions).await;
         let (cluster, topic_id) = (&self.cluster, &self.topic_id);
+        let kept = quarantine::insert(&mut tx, cluster, topic_id, work.quarantined()).await?;
+        pace.before(Step::Judge).await;
+        match purpose {
+            Purpose::Apply => {}
+            Purpose::Follow(breaker) => {
+                let through = match breaker::load(&mut tx, cluster, topic_id).await? {
+                    breaker::Stored::Paused => return Ok(Err(Setback::Paused)),
+                    breaker::Stored::Open(through) => through,
+                };
+                if let Some(trip) = breaker.judge(work.seen(&kept), &through) {
+                    return Ok(Err(Setback::Tripped(trip)));
+                }
+            }
+            Purpose::Redrive(operation) => {
+                quarantine::resolve(&mut tx, cluster, topic_id, batch.items, *operation).await?;
+            }
+        }
+        pace.before(Step::MovePositions).await;
         if !position::advance(&mut tx, cluster, topic_id, &batch.positions).await? {
             return Ok(Err(Setback::Behind));
         }
         pace.before(Step::Commit).await;
         tx.commit().await?;
+        if let Purpose::Follow(breaker) = purpose {
+            breaker.keep();
+        }
         Ok(Ok(work.applied(published)))
     }
 }

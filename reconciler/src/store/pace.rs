@@ -10,6 +10,7 @@ use std::future::Future;
 #[expect(missing_docs, reason = "named for their statements")]
 pub enum Step {
     InsertEvents,
+    TakeUpEvents,
     FindVariants,
     InsertStubs,
     LockObjects,
@@ -30,6 +31,7 @@ pub enum Step {
     Queue,
     SetVerdicts,
     Quarantine,
+    Judge,
     MovePositions,
     Commit,
 }

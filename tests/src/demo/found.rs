@@ -5,10 +5,11 @@ use crate::comparison::{self, Lines};
 use crate::load::Latency;
 use crate::system::System;
 use domain::archive;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-/// Read from Kafka, PostgreSQL, S3 and Firehose's bucket.
+/// Read from Kafka's topics, PostgreSQL, S3 and Firehose's bucket.
 pub(super) struct Found {
     pub(super) expected: Lines,
     pub(super) lines: Lines,
@@ -28,10 +29,34 @@ pub(super) struct Found {
     pub(super) altered: usize,
     /// Ids of the facts that must be published.
     pub(super) facts: BTreeSet<String>,
-    /// Distinct `factid`s that arrived, by type.
-    pub(super) delivered: BTreeMap<String, BTreeSet<String>>,
-    pub(super) deliveries: usize,
+    /// What each sink of domain events has.
+    pub(super) sinks: [(&'static str, Delivered); 2],
     pub(super) latency: Latency,
+}
+
+/// The domain events that a sink has.
+#[derive(Default)]
+pub(super) struct Delivered {
+    /// Distinct `factid`s, by type.
+    pub(super) facts: BTreeMap<String, BTreeSet<String>>,
+    pub(super) deliveries: usize,
+}
+
+impl Delivered {
+    fn of<'a>(events: impl IntoIterator<Item = &'a Value>) -> Self {
+        let mut delivered = Self::default();
+        for event in events {
+            let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+            delivered.facts.entry(text("type")).or_default().insert(text("factid"));
+            delivered.deliveries += 1;
+        }
+        delivered
+    }
+
+    /// Distinct `factid`s of every type.
+    pub(super) fn distinct(&self) -> BTreeSet<String> {
+        self.facts.values().flatten().cloned().collect()
+    }
 }
 
 impl Found {
@@ -65,13 +90,14 @@ impl Found {
             archived: 0,
             altered: 0,
             facts: facts.into_iter().collect(),
-            delivered: BTreeMap::new(),
-            deliveries: 0,
+            sinks: [
+                ("Firehose", Delivered::of(&system.delivered().await?)),
+                ("Kafka", Delivered::of(system.on_domain_topic().await?.iter().map(|m| &m.event))),
+            ],
             latency: Latency::default(),
         };
         found.read_ledger(system).await?;
         found.read_archive(system).await?;
-        found.read_delivered(system).await?;
         found.read_latency(system).await?;
         Ok(found)
     }
@@ -112,15 +138,6 @@ impl Found {
         Ok(())
     }
 
-    async fn read_delivered(&mut self, system: &System) -> anyhow::Result<()> {
-        for event in system.delivered().await? {
-            let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
-            self.delivered.entry(text("type")).or_default().insert(text("factid"));
-            self.deliveries += 1;
-        }
-        Ok(())
-    }
-
     async fn read_latency(&mut self, system: &System) -> anyhow::Result<()> {
         let query = "select (extract(epoch from applied_at - received_at) * 1000000)::bigint
                      from pay.event where received_at is not null";
@@ -129,10 +146,5 @@ impl Found {
             self.latency.record(Duration::from_micros(u64::try_from(us).unwrap_or(0)));
         }
         Ok(())
-    }
-
-    /// Distinct `factid`s that arrived.
-    pub(super) fn domain_events(&self) -> BTreeSet<String> {
-        self.delivered.values().flatten().cloned().collect()
     }
 }

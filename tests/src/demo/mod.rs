@@ -49,7 +49,7 @@ struct Plan {
 pub async fn play(options: &Options) -> anyhow::Result<bool> {
     let begin = Instant::now();
     let stack = Stack::from_env().await?;
-    step("making a topic, a database and a delivery stream for this run");
+    step("making two topics, a database and a delivery stream for this run");
     let mut system = System::create(&stack, "demo", PARTITIONS).await?;
     let plan = plan(options)?;
     // Half of the quotes and providers are there before the first event, the others come later.
@@ -145,11 +145,13 @@ fn differences(plan: &Plan, report: &Report, found: &Found) -> Vec<String> {
     equal("distinct events recorded", found.events, plan.distinct.len());
     equal("records in the archive", found.archived, found.records);
     equal("records whose archived body differs from the topic's", found.altered, 0);
-    let delivered = found.domain_events();
-    let lost = found.facts.difference(&delivered);
-    lines.extend(lost.map(|fact| format!("the fact {fact} was not delivered")));
-    let invented = delivered.difference(&found.facts);
-    lines.extend(invented.map(|fact| format!("delivered, but no fact: {fact}")));
+    for (sink, delivered) in &found.sinks {
+        let delivered = delivered.distinct();
+        let lost = found.facts.difference(&delivered);
+        lines.extend(lost.map(|fact| format!("{sink} did not get the fact {fact}")));
+        let invented = delivered.difference(&found.facts);
+        lines.extend(invented.map(|fact| format!("{sink} got what is no fact: {fact}")));
+    }
     let unbalanced =
         found.ledger.iter().filter(|(_, accounts)| accounts.values().sum::<i64>() != 0);
     lines.extend(unbalanced.map(|(currency, _)| format!("the ledger in {currency} is not zero")));

@@ -1,7 +1,7 @@
 //! The demo's tables.
 
 use super::Plan;
-use super::found::Found;
+use super::found::{Delivered, Found};
 use crate::comparison::counts;
 use crate::load::Report;
 use crate::system::{Ingest, Reconciler, System};
@@ -117,18 +117,24 @@ pub(super) fn archive(found: &Found) {
 }
 
 pub(super) fn domain_events(found: &Found) {
-    title("Domain events that Firehose delivered");
-    let mut table = table(&["type", "events"]);
-    for (kind, ids) in &found.delivered {
-        table.add_row([kind.clone(), ids.len().to_string()]);
+    title("Domain events");
+    let [(first, firehose), (second, kafka)] = &found.sinks;
+    let mut table = table(&["type", first, second]);
+    let kinds: BTreeSet<_> = firehose.facts.keys().chain(kafka.facts.keys()).collect();
+    for kind in kinds {
+        let number = |sink: &Delivered| sink.facts.get(kind).map_or(0, BTreeSet::len).to_string();
+        table.add_row([kind.clone(), number(firehose), number(kafka)]);
     }
     print(table, 1);
-    println!(
-        "{} distinct, {} facts to publish, {} deliveries (at least once, corrections included)",
-        found.domain_events().len(),
-        found.facts.len(),
-        found.deliveries
-    );
+    for (sink, delivered) in &found.sinks {
+        println!(
+            "{sink}: {} distinct, {} facts to publish, {} deliveries (at least once, corrections \
+             included)",
+            delivered.distinct().len(),
+            found.facts.len(),
+            delivered.deliveries
+        );
+    }
 }
 
 pub(super) fn latency(found: &Found) {
@@ -158,7 +164,7 @@ pub(super) fn where_to_look(system: &System, ingest: &Ingest, reconciler: &Recon
     println!("webhooks    http://{}/webhooks/stripe", ingest.listen);
     println!("metrics     http://{}/metrics, http://{}/metrics", ingest.admin, reconciler.admin);
     println!("database    psql '{}'", system.database_url);
-    println!("topic       {}", system.topic.name);
+    println!("topics      {}, {}", system.topic.name, system.domain_topic.name);
     println!(
         "archive     s3://{bucket}/{id}/, domain events s3://{}/{id}/",
         system.stack.delivered_bucket

@@ -6,11 +6,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::record::RawRecord;
+use harness::process::{free_address, run};
 use harness::stack::{Stack, eventually};
-use harness::system::System;
+use harness::system::{Reconciler, System};
 use lifecycles::{Event, Stripe};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use sqlx::AssertSqlSafe;
 
 use crate::raw;
 
@@ -87,6 +89,15 @@ fn check(archive: &Archive, records: &[RawRecord]) {
     }
 }
 
+/// Bytes that are not in S3 yet, as the process tells.
+async fn open_bytes(run: &Reconciler) -> anyhow::Result<f64> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let metrics = client.get(format!("http://{}/metrics", run.admin)).send().await?;
+    let metrics = metrics.text().await?;
+    let line = metrics.lines().find(|line| line.starts_with("reconciler_archive_open_bytes"));
+    Ok(line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0.0))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn s3_holds_what_was_sent() {
     let stack = Stack::from_env().await.unwrap();
@@ -112,14 +123,7 @@ async fn sigterm_writes_the_open_segments() {
     let never = [("ARCHIVE_SEGMENT_AGE", "1h")];
     let run = system.reconciler("run", "archive", &never).await.unwrap();
     raw::write_events(&system, &events(7, 5), 2).await;
-    let open = async || {
-        let client = reqwest::Client::builder().no_proxy().build()?;
-        let metrics = client.get(format!("http://{}/metrics", run.admin)).send().await?;
-        let metrics = metrics.text().await?;
-        let line = metrics.lines().find(|line| line.starts_with("reconciler_archive_open_bytes"));
-        let bytes: f64 = line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0.0);
-        Ok((bytes == 0.0).then(|| "nothing is open".to_owned()))
-    };
+    let open = async || Ok((open_bytes(&run).await? == 0.0).then(|| "nothing is open".to_owned()));
     eventually(DEADLINE, open).await.unwrap();
     assert!(run.process.terminate(DEADLINE).await.unwrap().success());
     let written = read(&system).await;
@@ -134,28 +138,135 @@ async fn sigterm_writes_the_open_segments() {
 async fn killed_between_put_and_position_it_makes_one_chain() {
     let stack = Stack::from_env().await.unwrap();
     let system = System::create(&stack, "adopted", 2).await.unwrap();
-    raw::write_events(&system, &events(9, 12), 2).await;
+    raw::write_events(&system, &events(9, 6), 2).await;
+    let small = [("ARCHIVE_SEGMENT_RECORDS", "10"), ("ARCHIVE_SEGMENT_AGE", "1s")];
+    let run = system.reconciler("dies", "archive", &small).await.unwrap();
+    system.caught_up(&["archive"], DEADLINE).await.unwrap();
+    let before = positions(&system).await;
+    let manifests = read(&system).await.manifests.len();
     // Nobody can move a position while this transaction is open: the segment is in S3, then ...
     let mut hold = system.pool.begin().await.unwrap();
     sqlx::query("lock table pay.position in exclusive mode").execute(&mut *hold).await.unwrap();
-    let small = [("ARCHIVE_SEGMENT_RECORDS", "10"), ("ARCHIVE_SEGMENT_AGE", "1s")];
-    let run = system.reconciler("dies", "archive", &small).await.unwrap();
+    raw::write_events(&system, &events(10, 12), 2).await;
     let written = async || {
-        let written = read(&system).await;
-        Ok(written.manifests.is_empty().then(|| "no manifest yet".to_owned()))
+        let written = read(&system).await.manifests.len() > manifests;
+        Ok((!written).then(|| "no manifest yet".to_owned()))
     };
     eventually(DEADLINE, written).await.unwrap();
     // ... the process is gone.
     run.process.kill().unwrap();
+    // What it asked of PostgreSQL waits there for the lock and must go with it.
+    let gone = async || {
+        let query = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+             where datname = current_database() and application_name like 'reconciler.%'";
+        let left: i64 = sqlx::query_scalar(query).fetch_one(&system.pool).await?;
+        Ok((left > 0).then(|| format!("{left} connections")))
+    };
+    eventually(DEADLINE, gone).await.unwrap();
     hold.rollback().await.unwrap();
-    let stored: i64 = sqlx::query_scalar("select count(*) from pay.position")
-        .fetch_one(&system.pool)
-        .await
-        .unwrap();
-    assert_eq!(stored, 0, "it died before any position");
+    assert_eq!(positions(&system).await, before, "it died before the position");
     // The next one cuts its segments elsewhere, so that it must adopt and go on.
     let other = [("ARCHIVE_SEGMENT_RECORDS", "17"), ("ARCHIVE_SEGMENT_AGE", "1s")];
     let _next = system.reconciler("adopts", "archive", &other).await.unwrap();
+    system.caught_up(&["archive"], DEADLINE).await.unwrap();
+    check(&read(&system).await, &system.topic.records().await.unwrap());
+}
+
+/// The archive's next offset in each partition.
+async fn positions(system: &System) -> Vec<(i32, i64)> {
+    let query = "select partition, next_offset from pay.position where role = 'archive' order by 1";
+    sqlx::query_as(query).fetch_all(&system.pool).await.unwrap()
+}
+
+/// Archives some events in small segments, then forgets how far, as a database does that was made
+/// anew.
+async fn archived_and_forgotten(system: &System) {
+    raw::write_events(system, &events(11, 20), 2).await;
+    let small = [("ARCHIVE_SEGMENT_RECORDS", "8"), ("ARCHIVE_SEGMENT_AGE", "1s")];
+    let run = system.reconciler("first", "archive", &small).await.unwrap();
+    system.caught_up(&["archive"], DEADLINE).await.unwrap();
+    assert!(run.process.terminate(DEADLINE).await.unwrap().success());
+    sqlx::query("delete from pay.position").execute(&system.pool).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_made_anew_goes_on_with_the_chain_that_s3_holds() {
+    let stack = Stack::from_env().await.unwrap();
+    let system = System::create(&stack, "anew", 2).await.unwrap();
+    archived_and_forgotten(&system).await;
+    raw::write_events(&system, &events(12, 10), 2).await;
+    let records = system.topic.records().await.unwrap();
+    // Retention cuts into the first stored segment of one partition. In the other, the newest
+    // segment's writer died before its manifest, and retention cuts into that segment.
+    system.topic.delete_before(0, 3).await.unwrap();
+    let (&(_, newest), _) = read(&system).await.manifests.range((1, 0)..).next_back().unwrap();
+    let manifests =
+        stack.aws.list(&stack.archive_bucket, &format!("{}/", system.id)).await.unwrap();
+    let name = format!("/manifest/partition=1/{newest:020}.json");
+    let (key, _) = manifests.iter().find(|(key, _)| key.ends_with(&name)).unwrap();
+    stack.aws.s3.delete_object().bucket(&stack.archive_bucket).key(key).send().await.unwrap();
+    system.topic.delete_before(1, newest + 1).await.unwrap();
+
+    let _next = system.reconciler("next", "archive", &[]).await.unwrap();
+    system.caught_up(&["archive"], DEADLINE).await.unwrap();
+    check(&read(&system).await, &records);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_ends_before_the_log_begins_says_what_to_do() {
+    let stack = Stack::from_env().await.unwrap();
+    let system = System::create(&stack, "gap", 2).await.unwrap();
+    archived_and_forgotten(&system).await;
+    let end = system.topic.ends().await.unwrap()[0];
+    raw::write_events(&system, &events(13, 10), 2).await;
+    system.topic.delete_before(0, end + 2).await.unwrap();
+
+    let mut env = system.env();
+    env.push(("RECONCILER_ADMIN_LISTEN".to_owned(), free_address().unwrap().to_string()));
+    let halted = run("reconciler", &["run", "--roles", "archive"], &env).unwrap();
+    let said = String::from_utf8(halted.stderr).unwrap();
+    assert_eq!(halted.status.code(), Some(1), "{said}");
+    let expected = format!("the archive ends before offset {end}, but the topic begins at");
+    assert!(said.contains(&expected), "{said}");
+    let remedy = said.lines().next_back().unwrap().split("in the chain: ").nth(1).unwrap();
+
+    let done = sqlx::query(AssertSqlSafe(remedy)).execute(&system.pool).await.unwrap();
+    assert_eq!(done.rows_affected(), 1, "{remedy}");
+    let _next = system.reconciler("next", "archive", &[]).await.unwrap();
+    system.caught_up(&["archive"], DEADLINE).await.unwrap();
+    let written = read(&system).await;
+    let of_0 = |range| written.manifests.range(range).map(|(_, manifest)| manifest);
+    let before = of_0((0, 0)..(0, end)).next_back().unwrap();
+    let after = of_0((0, end)..(1, 0)).next().unwrap();
+    assert_eq!(after["previous"], before["list_hash"], "one chain");
+    assert_eq!(after["first_offset"].as_i64(), Some(end + 2), "that shows the gap");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_archive_ends_when_told_though_s3_is_away() {
+    let stack = Stack::from_env().await.unwrap();
+    let system = System::create(&stack, "full", 2).await.unwrap();
+    raw::write_events(&system, &events(14, 4), 2).await;
+    let run = system.reconciler("first", "archive", &[]).await.unwrap();
+    system.caught_up(&["archive"], DEADLINE).await.unwrap();
+    assert!(run.process.terminate(DEADLINE).await.unwrap().success());
+
+    raw::write_events(&system, &events(15, 20), 2).await;
+    let away = [
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+        ("ARCHIVE_SEGMENT_BYTES", "1KiB"),
+        ("ARCHIVE_MAX_OPEN_BYTES", "2KiB"),
+        ("ARCHIVE_DRAIN_TIMEOUT", "1s"),
+    ];
+    let run = system.reconciler("away", "archive", &away).await.unwrap();
+    let full = async || {
+        let bytes = open_bytes(&run).await?;
+        Ok((bytes < 2048.0).then(|| format!("{bytes} bytes are open")))
+    };
+    eventually(DEADLINE, full).await.unwrap();
+    assert!(run.process.terminate(Duration::from_secs(15)).await.unwrap().success());
+
+    let _next = system.reconciler("next", "archive", &[]).await.unwrap();
     system.caught_up(&["archive"], DEADLINE).await.unwrap();
     check(&read(&system).await, &system.topic.records().await.unwrap());
 }

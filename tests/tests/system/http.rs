@@ -7,6 +7,8 @@ use harness::system::SECRET;
 use reqwest::{Client, Method, Response, StatusCode};
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const EU_SECRET: &str = "whsec_eu";
 
@@ -146,4 +148,32 @@ async fn without_kafka_the_answer_is_503_with_retry_after() {
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     let seconds: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=60).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test]
+async fn sockets_that_send_only_headers_keep_no_genuine_event_out() {
+    let system = system("http_slow").await;
+    let ingest = system.ingest("ingest", &[("INGEST_MAX_IN_FLIGHT", "8")]).await.unwrap();
+    let ingress = Ingress::new(ingest.listen);
+    let body = br#"{"id":"evt_1"}"#;
+    let head = format!(
+        "POST /webhooks/stripe HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut slow = Vec::new();
+    for _ in 0..32 {
+        let mut stream = TcpStream::connect(ingest.listen).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    for _ in 0..20 {
+        assert_eq!(ingress.post("/webhooks/stripe", SECRET, body).await.status(), StatusCode::OK);
+    }
+    // They are still waited for: what they send is answered.
+    for stream in &mut slow {
+        stream.write_all(body).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 400", "missing_header");
+    }
 }

@@ -19,8 +19,9 @@ use tokio::task::JoinHandle;
 
 use crate::projection::{Scratch, item};
 
-const STEPS: [Step; 23] = [
+const STEPS: [Step; 25] = [
     Step::InsertEvents,
+    Step::TakeUpEvents,
     Step::FindVariants,
     Step::InsertStubs,
     Step::LockObjects,
@@ -41,6 +42,7 @@ const STEPS: [Step; 23] = [
     Step::Queue,
     Step::SetVerdicts,
     Step::Quarantine,
+    Step::Judge,
     Step::MovePositions,
     Step::Commit,
 ];

@@ -4,16 +4,23 @@
 
 mod archive;
 mod attack;
+mod breaker;
+mod configuration;
+mod consumer;
 mod flow;
 mod http;
 mod inspect;
 mod interleaving;
+mod ledger;
 mod migrate;
 mod projection;
 mod quarantine;
 mod raw;
 mod reconciler;
+mod redrive;
+mod registers;
 mod signatures;
+mod sinks;
 
 use harness::stack::Stack;
 use harness::system::System;

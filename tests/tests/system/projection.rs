@@ -13,6 +13,7 @@ use harness::{comparison, inputs};
 use kafka::topic::Topic;
 use lifecycles::{Delivery, Event, Lifecycle, Rng, Scenario, Stripe};
 use reconciler::database;
+use reconciler::sink::Sink;
 use reconciler::store::{Batch, Item, Pace, Step, Store};
 use serde_json::Value;
 use service::secret::SecretString;
@@ -46,7 +47,7 @@ impl Scratch {
 
     pub(crate) fn store(&self, purpose: &str) -> Store {
         let pool = database::pool(&SecretString::from(self.url.clone()), purpose, 2).unwrap();
-        Store::new(pool, Settings::new(false), &topic())
+        Store::new(pool, Settings::new(false), [Sink::Firehose].into(), &topic())
     }
 
     pub(crate) async fn hash(&self) -> Vec<(&'static str, String)> {
@@ -55,7 +56,13 @@ impl Scratch {
         parts.into_iter().map(|(name, hash)| (name, hash.to_string())).collect()
     }
 
+    /// Holds what it would tell against the schemas, and drops it.
     pub(crate) async fn drop(self) {
+        let waiting = sqlx::query_scalar("select payload from pay.outbox");
+        let waiting: Vec<String> = waiting.fetch_all(&self.pool).await.unwrap();
+        let events: Vec<Value> =
+            waiting.iter().map(|payload| serde_json::from_str(payload).unwrap()).collect();
+        harness::domain_events::check(&events).unwrap();
         self.pool.close().await;
         let mut connection = PgConnection::connect(&self.admin).await.unwrap();
         let sql = format!("drop database {} with (force)", self.name);

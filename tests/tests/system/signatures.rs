@@ -8,6 +8,7 @@
 use crate::system;
 use domain::signature::{Key, Refusal, sign, verify};
 use harness::demo::default_corpus;
+use harness::process::run_unread;
 use harness::system::{Ingest, SECRET};
 use serde_json::Value;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -103,4 +104,23 @@ async fn every_case_of_the_corpus_is_answered_as_the_function_says() {
         seen += 1;
     }
     assert!(seen >= 40, "{seen} cases");
+}
+
+#[tokio::test]
+async fn a_reader_that_is_gone_is_no_failure_of_a_command_that_prints() {
+    let system = system("unread").await;
+    for (binary, arguments, code) in [
+        ("ingest", &["verify", "--header", "t=1,v1=00"][..], 0),
+        ("ingest", &["verify", "--header", "t=1,v1=00", "--json"], 0),
+        ("ingest", &["verify", "--header", "nonsense"], 3),
+        ("ingest", &["--check-config"], 0),
+        ("reconciler", &["hash"], 0),
+        ("reconciler", &["hash", "--json"], 0),
+        ("reconciler", &["migrate"], 0),
+    ] {
+        let output = run_unread(binary, arguments, &system.env()).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{binary} {arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
 }

@@ -29,7 +29,7 @@ impl Payment<'_> {
         let (captured_cents, refunded_cents) = (self.captured(), self.refunded());
         let is_refunded = captured_cents > 0 && refunded_cents >= captured_cents;
         let status = match (intent, charge) {
-            (Some(seen), _) => intent_status(&seen.object, self.is_wholly_captured(), is_refunded),
+            (Some(seen), _) => intent_status(&seen.object, self.outruns_intent(), is_refunded),
             (None, Some(seen)) => charge_status(&seen.object, is_refunded),
             (None, None) => unreachable!("a payment has an intent or a charge"),
         };
@@ -93,9 +93,16 @@ impl Payment<'_> {
         }
     }
 
-    /// Whether a charge took all of it: then it succeeded, even if the intent has yet to say so.
-    fn is_wholly_captured(&self) -> bool {
-        self.charges.iter().any(|seen| seen.object.is_fully_captured())
+    /// Whether a charge shows a capture that the intent has yet to tell of. Part of an authorised
+    /// payment may be captured while it waits for the rest.
+    fn outruns_intent(&self) -> bool {
+        use payment_intent::Status;
+        let waits = self.intent.as_ref().is_some_and(|intent| {
+            matches!(intent.object.status, Status::RequiresCapture | Status::Canceled)
+        });
+        self.charges.iter().any(|seen| {
+            if waits { seen.object.is_fully_captured() } else { seen.object.captured > 0 }
+        })
     }
 
     /// ISO 4217, upper case.
@@ -163,16 +170,12 @@ impl Payment<'_> {
     }
 }
 
-/// A charge that is wholly captured outruns the last word of its intent.
-fn intent_status(
-    intent: &PaymentIntent<'_>,
-    is_wholly_captured: bool,
-    is_refunded: bool,
-) -> &'static str {
+/// A charge may outrun the last word of its intent.
+fn intent_status(intent: &PaymentIntent<'_>, is_outrun: bool, is_refunded: bool) -> &'static str {
     use payment_intent::Status;
     match intent.status {
-        _ if is_wholly_captured && is_refunded => "refunded",
-        _ if is_wholly_captured => "captured",
+        _ if is_outrun && is_refunded => "refunded",
+        _ if is_outrun => "captured",
         // Not an end: a retry can still succeed.
         Status::RequiresPaymentMethod if intent.has_failed => "failed",
         Status::RequiresPaymentMethod | Status::RequiresConfirmation | Status::RequiresAction => {

@@ -59,14 +59,14 @@ pub(super) fn grid(grid: &Grid, width: usize) -> String {
 }
 
 /// A text in lines of at most this width, broken between words where that can be. The first line is
-/// indented by so much, the others by two more.
+/// indented by so much, the others by two more. A link is never broken: it is there to be copied.
 pub(super) fn fold(text: &str, width: usize, indent: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut rest: Vec<char> = text.chars().collect();
     let mut indent = indent;
     loop {
         let room = width.saturating_sub(indent).max(1);
-        if rest.len() <= room {
+        if rest.len() <= room || is_link(&rest) {
             lines.push(format!("{:indent$}{}", "", String::from_iter(&rest)).trim_end().to_owned());
             return lines;
         }
@@ -83,6 +83,10 @@ pub(super) fn fold(text: &str, width: usize, indent: usize) -> Vec<String> {
             indent += 2;
         }
     }
+}
+
+fn is_link(text: &[char]) -> bool {
+    !text.contains(&' ') && String::from_iter(text).contains("://")
 }
 
 /// Without what could steer a terminal: texts come from Stripe's metadata.
@@ -104,6 +108,8 @@ mod tests {
             ["  one", "    ab", "    cd", "    ef", "    gh", "    ij"]
         );
         assert_eq!(fold("", 6, 2), [""]);
+        assert_eq!(fold("https://long.test/x", 6, 2), ["  https://long.test/x"]);
+        assert_eq!(fold("see s3://bucket/key", 6, 0), ["see", "  s3://bucket/key"]);
         for width in 1..30 {
             let text = "a bc def ghij klmno pqrstu vwxyzab";
             let folded = fold(text, width, 0);

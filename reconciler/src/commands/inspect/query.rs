@@ -204,7 +204,8 @@ const EVENTS: &str = "
       'livemode', e.livemode, 'partition', e.partition, 'offset', e.kafka_offset,
       'received_at', e.received_at, 'applied_at', e.applied_at, 'traceparent', e.traceparent,
       'quarantine', (select jsonb_build_object('reason', q.reason, 'detail', q.detail,
-          'at', q.quarantined_at)
+          'quarantined_at', q.quarantined_at, 'state', q.state, 'resolved_at', q.resolved_at,
+          'note', q.note)
         from pay.quarantine as q
         where q.event_id = e.event_id and q.partition = e.partition
           and q.kafka_offset = e.kafka_offset
@@ -238,14 +239,14 @@ const BALANCES: &str = "
     having sum(p.amount_cents) <> 0
     order by e.account, e.currency, p.ledger_account, p.party";
 
-// The queue has one row for each sink where there are several, and no index over facts.
+// The queue has a row for each sink, and no index over facts.
 const FACTS: &str = "
     with fact as (
       select f.* from unnest($1::text[], $2::text[]) as k(account, object_id)
       join pay.fact as f using (account, object_id)),
     waiting as (
       select w.fact_id, jsonb_agg(jsonb_build_object(
-        'sink', coalesce(to_jsonb(w)->>'sink', 'firehose'), 'domain_event', w.event_id,
+        'sink', w.sink, 'domain_event', w.event_id,
         'attempts', w.attempts, 'since', w.created_at,
         'leased_until', nullif(w.leased_until, 'infinity'),
         'is_parked', coalesce(w.leased_until = 'infinity', false)) order by w.outbox_id) as queued
@@ -269,7 +270,9 @@ const DISCREPANCIES: &str = "
 
 const SNAPSHOTS: &str = "
     select jsonb_build_object('account', o.account, 'object', o.object_id, 'kind', o.kind,
-      'status', o.snapshot->>'status', 'stripe_time', o.created, 'event', o.event_id,
+      'status', o.snapshot->>'status',
+      'amount', case jsonb_typeof(o.snapshot->'amount') when 'number' then o.snapshot->'amount' end,
+      'currency', upper(o.snapshot->>'currency'), 'stripe_time', o.created, 'event', o.event_id,
       'api_version', o.api_version, 'livemode', o.livemode, 'is_connected', o.connected,
       'tied', o.tied, 'deleted', o.deleted, 'links', to_jsonb(o.links),
       'depends_on', o.depends_on, 'authorized_at', o.authorized_at,

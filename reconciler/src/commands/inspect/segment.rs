@@ -11,7 +11,7 @@ use service::exit::ConfigError;
 
 use super::story::Story;
 use crate::fault::Fault;
-use crate::s3::{Bucket, LIST_KEYS, ObjectStore as _};
+use crate::s3::{Bucket, ObjectStore as _};
 
 /// The archive, as far as it is configured.
 pub(super) struct Archive {
@@ -122,18 +122,19 @@ impl Lookup<'_> {
 
 /// The key of the last manifest that begins at or before an offset. Keys can only be listed forwards
 /// from some place, so the search begins close below the offset and reaches back further while there
-/// is nothing. `list` gives the keys after one, [`LIST_KEYS`] at most.
+/// is nothing. `list` gives the next keys after one, none when there are no more.
 async fn last_manifest(
     place: &Place,
     partition: i32,
     offset: i64,
     mut list: impl AsyncFnMut(&str) -> Result<Vec<String>, Fault>,
 ) -> Result<Option<String>, Fault> {
+    /// How many offsets the first look reaches back: as many keys as S3 lists at once, at most.
+    const REACH: i64 = 1000;
     /// How much further each look reaches back than the one before.
     const GROWTH: i64 = 8;
-    let most = i64::from(LIST_KEYS);
     let end = place.manifest_key(partition, offset);
-    let mut reach = most;
+    let mut reach = REACH;
     loop {
         let from = offset.saturating_sub(reach);
         let mut after = if from > 0 {
@@ -144,11 +145,9 @@ async fn last_manifest(
         let mut found = None;
         loop {
             let keys = list(&after).await?;
-            let within = keys.iter().take_while(|key| **key <= end).count();
-            found = keys[..within].last().cloned().or(found);
-            let is_full = usize::try_from(LIST_KEYS).is_ok_and(|most| within == most);
+            found = keys.iter().rev().find(|key| **key <= end).cloned().or(found);
             match keys.last() {
-                Some(key) if is_full => after.clone_from(key),
+                Some(key) if *key <= end => after.clone_from(key),
                 _ => break,
             }
         }
@@ -178,7 +177,7 @@ mod tests {
         let list = async |after: &str| {
             asked += 1;
             let from = (Bound::Excluded(after.to_owned()), Bound::Unbounded);
-            Ok(keys.range(from).take(usize::try_from(LIST_KEYS).unwrap()).cloned().collect())
+            Ok(keys.range(from).take(1000).cloned().collect())
         };
         let found = last_manifest(&place(), 3, offset, list).await.unwrap();
         let start = found.map(|key| {
@@ -207,6 +206,6 @@ mod tests {
         let sparse: Vec<i64> = (0..200).map(|n| n * 50_000).collect();
         let (start, asked) = search(&sparse, 9_999_999).await;
         assert_eq!(start, Some(9_950_000));
-        assert!(asked < 5, "{asked}");
+        assert!(asked < 6, "{asked}");
     }
 }

@@ -1,6 +1,6 @@
 //! The story: what the database says, and what follows from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use domain::currency;
@@ -161,8 +161,7 @@ impl Story {
 
     /// Links to Stripe's dashboard.
     fn complete_links(&mut self) {
-        let mut known = ["snapshots", "events"].into_iter().flat_map(|name| self.rows(name));
-        let livemode = known.find_map(|row| row["livemode"].as_bool());
+        let livemode = self.sections.values().flatten().find_map(|row| row["livemode"].as_bool());
         for (section, fields) in [
             ("payments", &["intent", "charge"][..]),
             ("related_payments", &["intent", "charge"]),
@@ -247,10 +246,14 @@ fn outcome(event: &Value) -> String {
         "quarantined" => {
             let said = &event["quarantine"];
             let (reason, detail) = (text(&said["reason"]), text(&said["detail"]));
+            let end = match said["state"].as_str() {
+                Some("discarded") => format!("; given up: {}", text(&said["note"])),
+                _ => String::new(),
+            };
             if reason.is_empty() {
                 "cannot be applied".to_owned()
             } else {
-                format!("cannot be applied: {reason}, {detail}")
+                format!("cannot be applied: {reason}, {detail}{end}")
             }
         }
         other => other.to_owned(),
@@ -297,14 +300,6 @@ fn without_addresses(value: &mut Value) {
         Value::Object(fields) => fields.values_mut().for_each(without_addresses),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
-}
-
-/// The accounts that the story tells of, sorted.
-pub(super) fn accounts(story: &Story) -> Vec<String> {
-    let sections = SECTIONS.iter().flat_map(|(name, _)| story.rows(name));
-    let accounts: BTreeSet<String> =
-        sections.filter_map(|row| row["account"].as_str()).map(str::to_owned).collect();
-    accounts.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -54,9 +54,10 @@ fn line(story: &Story, section: &str, name: &str, row: &Value) -> String {
         "invoices" => {
             (name, vec![text(&row["status"]), money("due"), part("paid", &money("paid"))])
         }
-        "quotes" if row["order_id"] == story.id.as_str() => {
-            ("order", vec![text(&row["quote_id"]), money("total"), payments_of_quote(story)])
-        }
+        "quotes" if row["order_id"] == story.id.as_str() => (
+            "order",
+            vec![part("quote", &text(&row["quote_id"])), money("total"), payments_of_quote(story)],
+        ),
         "quotes" => (name, vec![money("total"), payments_of_quote(story)]),
         "providers" => (name, vec![text(&row["status"]), text(&row["stripe_account"])]),
         "events" => (name, vec![text(&row["type"]), text(&row["verdict"]), text(&row["object"])]),
@@ -108,12 +109,14 @@ fn object(story: &Story, row: &Value) -> String {
         let id = id_of(story, "payments", payment);
         format!("belongs to {id}, {}", text(&payment["status"]))
     });
-    let said = vec![text(&row["status"]), deleted.to_owned(), payment];
+    let amount = row["currency"].as_str().map(|currency| amount(&row["amount"], currency));
+    let amount = amount.unwrap_or_default();
+    let said = vec![text(&row["status"]), deleted.to_owned(), amount, payment];
     sentence(&text(&row["kind"]).replace('_', " "), &story.id, said, row)
 }
 
-fn part(name: &str, amount: &str) -> String {
-    format!("{name} {amount}")
+fn part(name: &str, said: &str) -> String {
+    format!("{name} {said}")
 }
 
 fn sentence(name: &str, id: &str, said: Vec<String>, row: &Value) -> String {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::layout::{self, Grid, GridRow, fold};
-use super::story::{Story, accounts};
+use super::story::Story;
 
 /// How one section is shown: its key in JSON, title, columns, and how a row fills them.
 struct View {
@@ -121,10 +121,11 @@ const SHARED: [View; 4] = [
     },
 ];
 
-/// The whole story, no line wider than this.
+/// The whole story, no line but links wider than this.
 pub(super) fn render(story: &Story, width: usize) -> String {
     let mut blocks = vec![head(story, width)];
-    let accounts = accounts(story);
+    let of_account = OF_ACCOUNT.iter().flat_map(|view| story.rows(view.section));
+    let accounts: BTreeSet<&str> = of_account.filter_map(|row| row["account"].as_str()).collect();
     for account in &accounts {
         if accounts.len() > 1 {
             let name = if account.is_empty() { "without an account" } else { account };
@@ -132,22 +133,23 @@ pub(super) fn render(story: &Story, width: usize) -> String {
         }
         blocks.extend(OF_ACCOUNT.iter().filter_map(|view| {
             let rows = story.rows(view.section).iter();
-            show(view, rows.filter(|row| row["account"] == account.as_str()), width)
+            show(view, rows.filter(|row| row["account"] == *account), width)
         }));
     }
-    if accounts.len() > 1 && SHARED.iter().any(|view| !story.rows(view.section).is_empty()) {
+    let mut shared: Vec<String> = SHARED
+        .iter()
+        .filter_map(|view| show(view, story.rows(view.section).iter(), width))
+        .collect();
+    if accounts.len() > 1 && !shared.is_empty() {
         blocks.push("=== of all accounts".to_owned());
     }
-    blocks.extend(
-        SHARED.iter().filter_map(|view| show(view, story.rows(view.section).iter(), width)),
-    );
+    blocks.append(&mut shared);
     if !story.archive.is_empty() {
         let lines = story.archive.iter().flat_map(|line| fold(&layout::clean(line), width, 2));
         let lines: Vec<String> = std::iter::once("Archive".to_owned()).chain(lines).collect();
         blocks.push(lines.join("\n"));
     }
-    blocks.push(String::new());
-    blocks.join("\n\n").trim_end().to_owned() + "\n"
+    blocks.join("\n\n") + "\n"
 }
 
 /// What it is, its link to the dashboard, and what is left out.

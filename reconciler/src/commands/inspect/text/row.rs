@@ -201,6 +201,7 @@ pub(super) fn event(row: &Value) -> GridRow {
         format!("{}{on}", text(&row["event"])),
         text(&row["outcome"]),
         words(&[("proved", proved.collect::<Vec<_>>().join(", "))]),
+        quarantine(&row["quarantine"]),
         words(&[
             ("received", precise(&row["received_at"])),
             ("applied", precise(&row["applied_at"])),
@@ -222,6 +223,15 @@ pub(super) fn event(row: &Value) -> GridRow {
         ],
         details,
     }
+}
+
+/// When a record was set aside, and what became of it there.
+fn quarantine(said: &Value) -> String {
+    words(&[
+        ("quarantined", precise(&said["quarantined_at"])),
+        ("now", text(&said["state"])),
+        ("since", precise(&said["resolved_at"])),
+    ])
 }
 
 /// A segment's key after the place that all of them lie in.

@@ -1,6 +1,6 @@
-"""Waits until each partition of the raw topic has a leader; with --make, makes it where it is absent.
+"""Waits until each partition of the topics has a leader; with --make, makes those that are absent.
 
-usage: kafka_topic.py BROKERS TOPIC [--make]
+usage: kafka_topics.py [--make] BROKERS TOPIC...
 """
 
 import sys
@@ -18,13 +18,17 @@ CONFIG = {
 }
 
 
-def make(admin: AdminClient, topic: str) -> None:
-    wanted = NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1, config=CONFIG)
-    try:
-        admin.create_topics([wanted], operation_timeout=10)[topic].result(timeout=20)
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise
+def make(admin: AdminClient, topics: list[str]) -> None:
+    wanted = [
+        NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1, config=CONFIG)
+        for topic in topics
+    ]
+    for made in admin.create_topics(wanted, operation_timeout=10).values():
+        try:
+            made.result(timeout=20)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
 
 
 def await_leaders(admin: AdminClient, topic: str) -> None:
@@ -39,11 +43,13 @@ def await_leaders(admin: AdminClient, topic: str) -> None:
         time.sleep(0.05)
 
 
-def main(brokers: str, topic: str, *options: str) -> None:
+def main(*arguments: str) -> None:
+    brokers, *topics = (argument for argument in arguments if argument != "--make")
     admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
-    if "--make" in options:
-        make(admin, topic)
-    await_leaders(admin, topic)
+    if "--make" in arguments:
+        make(admin, topics)
+    for topic in topics:
+        await_leaders(admin, topic)
 
 
 try:

@@ -1,0 +1,137 @@
+//! Where a partition's archive goes on when its position is gone, as in a database that was made
+//! anew: after what S3 holds. Beginning again at the log's first record would start a second chain,
+//! and where retention has cut into a stored segment the two would overlap.
+
+use domain::archive::{Manifest, Segment};
+use futures::future::BoxFuture;
+
+use super::ROLE;
+use super::upload::{Writer, parse};
+use crate::fault::{Fault, persist};
+use crate::feed::Origin;
+use crate::position::Position;
+use crate::s3::ObjectStore;
+
+/// What is being done when it fails.
+const DOING: &str = "finding where the archive ends";
+
+impl<S: ObjectStore> Origin for Writer<S> {
+    fn find(&self, partition: i32, low: i64) -> BoxFuture<'_, Result<Option<Position>, Fault>> {
+        Box::pin(self.resume(partition, low))
+    }
+}
+
+impl<S: ObjectStore> Writer<S> {
+    /// The place after the newest manifest, or `None` if nothing is archived. `low` is the log's
+    /// first offset.
+    async fn resume(&self, partition: i32, low: i64) -> Result<Option<Position>, Fault> {
+        let written = match self.newest_manifest(partition).await? {
+            Some(key) => Some(self.after(partition, &key).await?),
+            None => None,
+        };
+        // A segment whose writer died before its manifest follows at most one. What the log still
+        // has of it is read again, and compared, before it is adopted; what it has not, only S3 has.
+        let next = written.map_or(0, |position| position.next_offset);
+        match self.segment_from(partition, next).await? {
+            Some((first, key)) if first < low && next < low => {
+                Ok(Some(self.adopt(partition, written, first, key).await?))
+            }
+            _ => Ok(written),
+        }
+    }
+
+    async fn newest_manifest(&self, partition: i32) -> Result<Option<String>, Fault> {
+        let example = self.to.place.manifest_key(partition, 0);
+        let mut newest = None;
+        self.each_key(folder(&example, 1), |key| newest = Some(key)).await?;
+        Ok(newest)
+    }
+
+    /// The first segment at or after this offset, and its key.
+    async fn segment_from(
+        &self,
+        partition: i32,
+        next: i64,
+    ) -> Result<Option<(i64, String)>, Fault> {
+        let example = self.to.place.segment_key(partition, 0, 0);
+        let mut found: Option<(i64, String)> = None;
+        self.each_key(folder(&example, 2), |key| {
+            let offset = first_offset(&key).filter(|&offset| offset >= next);
+            if let Some(offset) = offset
+                && found.as_ref().is_none_or(|(first, _)| offset < *first)
+            {
+                found = Some((offset, key));
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+
+    async fn each_key(&self, prefix: &str, mut each: impl FnMut(String)) -> Result<(), Fault> {
+        let mut after = String::new();
+        loop {
+            let keys = persist(ROLE, || self.to.store.list(prefix, &after)).await?;
+            let Some(last) = keys.last() else { return Ok(()) };
+            last.clone_into(&mut after);
+            keys.into_iter().for_each(&mut each);
+        }
+    }
+
+    /// The place after a manifest that holds, and whose segment is what it lists.
+    async fn after(&self, partition: i32, key: &str) -> Result<Position, Fault> {
+        let halt = |problem: String| Fault::halt(DOING, format!("{key}: {problem}"));
+        let stored = persist(ROLE, || self.to.store.read(key)).await?;
+        let stored = stored.ok_or_else(|| halt("it was deleted a moment ago".to_owned()))?;
+        let manifest = Manifest::from_json(&stored).map_err(|error| halt(error.to_string()))?;
+        if self.to.place.manifest_key(partition, manifest.first_offset) != key {
+            return Err(halt("it is another segment's".to_owned()));
+        }
+        let segment = self.segment(&manifest.segment).await?;
+        if segment.listed() != manifest.records
+            || segment.last_offset() != Some(manifest.last_offset)
+        {
+            return Err(halt(format!("{} does not hold what it lists", manifest.segment)));
+        }
+        Ok(Position { next_offset: manifest.last_offset + 1, chain: Some(manifest.list_hash) })
+    }
+
+    /// Writes the manifest that a segment lacks.
+    async fn adopt(
+        &self,
+        partition: i32,
+        written: Option<Position>,
+        first: i64,
+        key: String,
+    ) -> Result<Position, Fault> {
+        let segment = self.segment(&key).await?;
+        let previous = written.and_then(|position| position.chain);
+        let manifest = Manifest::of(&segment, key.clone(), self.topic(), partition, previous)
+            .filter(|manifest| manifest.first_offset == first)
+            .ok_or_else(|| Fault::halt(DOING, format!("{key}: it does not begin at {first}")))?;
+        self.put_manifest(&manifest).await?;
+        tracing::info!(role = ROLE, key, "wrote the manifest that a segment lacked");
+        Ok(Position { next_offset: manifest.last_offset + 1, chain: Some(manifest.list_hash) })
+    }
+
+    async fn segment(&self, key: &str) -> Result<Segment, Fault> {
+        match persist(ROLE, || self.to.store.read(key)).await? {
+            Some(stored) => parse(key, stored).await,
+            None => Err(Fault::halt(DOING, format!("{key}: the segment is not there"))),
+        }
+    }
+}
+
+/// The key without its last `parts` parts: the folder, with a slash at its end.
+fn folder(key: &str, parts: usize) -> &str {
+    let end = key.rmatch_indices('/').nth(parts - 1).map_or(0, |(at, _)| at + 1);
+    &key[..end]
+}
+
+/// The offset that a segment's key names.
+fn first_offset(key: &str) -> Option<i64> {
+    key.rsplit('/').next()?.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+#[path = "resume_tests.rs"]
+mod tests;

@@ -1,0 +1,164 @@
+//! What a redrive came to, for people and programs.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use serde_json::{Value, json};
+use service::exit::Outcome;
+
+use crate::mask;
+use crate::store::{Applied, Change, Item};
+
+/// Most records that are told of one by one.
+const MAX_FAILURES: usize = 100;
+
+/// Counts of a redrive.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    redriven: usize,
+    verdicts: BTreeMap<&'static str, u64>,
+    queued: u64,
+    /// What stays, by reason.
+    stays: BTreeMap<&'static str, u64>,
+    failures: Vec<Value>,
+}
+
+impl Report {
+    /// So many records were applied.
+    pub(super) fn applied(&mut self, records: usize, applied: &Applied) {
+        self.redriven += records;
+        self.queued += applied.published;
+        for (verdict, count) in &applied.verdicts {
+            *self.verdicts.entry(verdict.as_str()).or_default() += count;
+        }
+    }
+
+    /// These stay where they are.
+    pub(super) fn rejected(&mut self, items: &[Item]) {
+        for item in items {
+            let Err(rejected) = &item.outcome else { continue };
+            let reason = rejected.reason.as_str();
+            *self.stays.entry(reason).or_default() += 1;
+            if self.failures.len() < MAX_FAILURES {
+                let position = format!("{}:{}", item.record.partition, item.record.offset);
+                let detail = &rejected.detail;
+                self.failures
+                    .push(json!({"position": position, "reason": reason, "detail": detail}));
+            }
+        }
+    }
+
+    /// What is kept in `pay.operation`.
+    pub(super) fn summary(&self) -> Value {
+        json!({
+            "redriven": self.redriven,
+            "verdicts": self.verdicts,
+            "domain_events_queued": self.queued,
+            "stays": self.stays,
+        })
+    }
+
+    fn outcome(&self) -> Outcome {
+        if self.stays.is_empty() { Outcome::Done } else { Outcome::Found }
+    }
+
+    /// Prints what was done.
+    pub(super) fn print(&self, operation: Option<i64>, json: bool) -> anyhow::Result<Outcome> {
+        let mut out = std::io::stdout().lock();
+        if json {
+            let mut document = self.summary();
+            document["operation"] = operation.into();
+            document["failures"] = self.failures.clone().into();
+            writeln!(out, "{document}")?;
+            return Ok(self.outcome());
+        }
+        let Some(operation) = operation else {
+            writeln!(out, "nothing is open")?;
+            return Ok(Outcome::Done);
+        };
+        self.tell(&mut out, ["redriven", "queued", "stay"])?;
+        writeln!(out, "operation {operation}")?;
+        Ok(self.outcome())
+    }
+
+    /// Prints what would be done. Personal data in the rows is masked.
+    pub(super) fn print_rehearsal(
+        &self,
+        changes: &[Change],
+        left: usize,
+        json: bool,
+    ) -> anyhow::Result<Outcome> {
+        let mut out = std::io::stdout().lock();
+        if json {
+            let mut document = self.summary();
+            document["dry_run"] = true.into();
+            document["failures"] = self.failures.clone().into();
+            document["not_tried"] = left.into();
+            document["changes"] = changes.iter().map(change_json).collect();
+            writeln!(out, "{document}")?;
+            return Ok(self.outcome());
+        }
+        self.tell(&mut out, ["would be redriven", "would be queued", "would stay"])?;
+        for change in changes {
+            tell_change(&mut out, change)?;
+        }
+        if left > 0 {
+            writeln!(out, "{left} more were not tried: a dry run has a limit")?;
+        }
+        writeln!(out, "rows that would change: {}; nothing was changed", changes.len())?;
+        Ok(self.outcome())
+    }
+
+    fn tell(
+        &self,
+        out: &mut impl Write,
+        [redriven, queued, stays]: [&str; 3],
+    ) -> std::io::Result<()> {
+        let verdicts = self.verdicts.iter().map(|(verdict, count)| format!(", {count} {verdict}"));
+        let verdicts: String = verdicts.collect();
+        writeln!(out, "{} {redriven}{verdicts}", self.redriven)?;
+        if self.queued > 0 {
+            writeln!(out, "{} domain events {queued}", self.queued)?;
+        }
+        for (reason, count) in &self.stays {
+            writeln!(out, "{count} {stays}: {reason}")?;
+        }
+        for failure in &self.failures {
+            let say = |name: &str| failure[name].as_str().unwrap_or_default();
+            writeln!(out, "  {}  {}  {}", say("position"), say("reason"), say("detail"))?;
+        }
+        let all: u64 = self.stays.values().sum();
+        match all - self.failures.len() as u64 {
+            0 => Ok(()),
+            more => writeln!(out, "  and {more} more"),
+        }
+    }
+}
+
+/// A change with personal data masked, as in the key's own document.
+fn masked(change: &Change) -> BTreeMap<&str, [Value; 2]> {
+    let hide = |name: &str, value: &Value| mask::document(&json!({ name: value }))[name].clone();
+    let columns = change.columns.iter();
+    columns
+        .map(|(name, [before, after])| (name.as_str(), [hide(name, before), hide(name, after)]))
+        .collect()
+}
+
+fn change_json(change: &Change) -> Value {
+    let Change { table, id, kind, .. } = change;
+    json!({"table": table, "id": id, "change": kind, "columns": masked(change)})
+}
+
+fn tell_change(out: &mut impl Write, change: &Change) -> std::io::Result<()> {
+    let show = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    writeln!(out, "{} {} {}", change.kind, change.table, change.id)?;
+    for (name, [before, after]) in masked(change) {
+        let said = match change.kind {
+            "new" => show(&after),
+            "gone" => show(&before),
+            _ => format!("{} → {}", show(&before), show(&after)),
+        };
+        writeln!(out, "  {name:<16} {said}")?;
+    }
+    Ok(())
+}
