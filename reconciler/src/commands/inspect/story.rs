@@ -233,13 +233,17 @@ fn mark_arrival(events: &mut [Value]) {
 /// What an event changed, or why it changed nothing.
 fn outcome(event: &Value) -> String {
     let is_newest = event["newest_of"].as_array().is_some_and(|objects| !objects.is_empty());
+    // A thin event only names its object. <https://docs.stripe.com/event-destinations#thin-events>
+    let is_thin = ["v1.", "v2."].iter().any(|version| text(&event["type"]).starts_with(version));
     let newest = if is_newest { ": gave the newest snapshot" } else { "" };
     match event["verdict"].as_str().unwrap_or_default() {
         "applied" if is_newest => "gave the newest snapshot".to_owned(),
         "applied" => "was the newest when it came".to_owned(),
         "variant" => format!("known id with other data, ordered like any record{newest}"),
         "stale" => "a newer state was known; its facts and times count".to_owned(),
-        "unhandled" if event["object"].is_null() => "no object to keep: recorded only".to_owned(),
+        "unhandled" if event["object"].is_null() || is_thin => {
+            "holds no object to keep: recorded only".to_owned()
+        }
         "unhandled" if is_newest => "not modelled; gave the newest snapshot".to_owned(),
         "unhandled" => "not modelled; a newer snapshot is kept".to_owned(),
         "wrong_livemode" => "the other livemode: recorded, not projected".to_owned(),
@@ -359,6 +363,9 @@ mod tests {
                 "quarantine": quarantine});
             assert_eq!(outcome(&event), words);
         }
+        let thin = json!({"verdict": "unhandled", "object": "acct_1", "newest_of": [],
+            "type": "v2.core.account.updated"});
+        assert_eq!(outcome(&thin), "holds no object to keep: recorded only");
     }
 
     #[test]
