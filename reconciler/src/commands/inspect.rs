@@ -44,7 +44,7 @@ Examples:
 A balance transaction is looked for in every snapshot: on a large database that takes a while, and
 fails after 30 seconds. Exit code 1: nothing is known of the id.";
 
-/// What nobody needs to be told twice.
+/// What the refusal of an unknown id says is understood.
 const UNDERSTOOD: &str = "ids of Stripe's objects and events, balance transactions that a payment or \
     dispute names, our txn_, rfd_, dsp_, pot_, inv_ and fct_, quotes, orders and providers are \
     understood";
