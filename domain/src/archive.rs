@@ -73,16 +73,27 @@ impl Place {
         first_timestamp_ms: i64,
     ) -> String {
         let date = date(first_timestamp_ms);
-        format!("{}/partition={partition}/date={date}/{first_offset:020}.jsonl.zst", self.root())
+        format!("{}date={date}/{first_offset:020}.jsonl.zst", self.segment_prefix(partition))
+    }
+
+    /// What the keys of a partition's segments begin with.
+    pub fn segment_prefix(&self, partition: i32) -> String {
+        format!("{}/partition={partition}/", self.root())
     }
 
     /// Key of the manifest of the segment that starts at this offset. It lies outside the
     /// partitions' folders, so that a query engine that reads those never meets a manifest.
     pub fn manifest_key(&self, partition: i32, first_offset: i64) -> String {
-        format!("{}/manifest/partition={partition}/{first_offset:020}.json", self.root())
+        format!("{}{first_offset:020}.json", self.manifest_prefix(partition))
     }
 
-    fn root(&self) -> String {
+    /// What the keys of a partition's manifests begin with. The rest sorts by first offset.
+    pub fn manifest_prefix(&self, partition: i32) -> String {
+        format!("{}/manifest/partition={partition}/", self.root())
+    }
+
+    /// What every key of the archive begins with, without a slash at its end.
+    pub fn root(&self) -> String {
         let slash = if self.prefix.is_empty() { "" } else { "/" };
         format!("{}{slash}{}.{}", self.prefix, self.cluster, self.topic_id)
     }

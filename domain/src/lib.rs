@@ -7,6 +7,7 @@
 pub mod aggregate;
 pub mod archive;
 pub mod catalog;
+pub mod currency;
 pub mod derive;
 pub mod event;
 pub mod fact;

@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use sqlx::PgPool;
 
+use crate::commands::inspect::{self, Inspect};
 use crate::commands::quarantine;
 use crate::config::{Database, Run};
 use crate::database;
@@ -39,13 +40,14 @@ pub(crate) enum Command {
     },
     /// Print the hash of the state, a part a line: equal sets of records give equal hashes
     Hash(Read),
-    /// Tell the story of one payment, refund, payout, dispute, provider or event
-    Inspect {
-        /// An id of Stripe's (`pi_…`, `ch_…`, `evt_…`, …) or of ours (`txn_…`, `rfd_…`, …)
-        id: String,
-        #[command(flatten)]
-        read: Read,
-    },
+    /// Tell the whole story of one payment, refund, payout, dispute, provider or event
+    ///
+    /// What it is and where it stands; its rows; its events in Stripe's order, with the order in which
+    /// they came and what each changed or why not; ledger, facts and their publication, discrepancies,
+    /// newest snapshots; where the archive holds it; the link to Stripe's dashboard. An id that
+    /// several accounts have is told for each.
+    #[command(after_help = inspect::EXAMPLES)]
+    Inspect(Box<Inspect>),
     /// Print one line an event as it is applied, until interrupted
     Tail(Read),
     /// Deal with records that could not be applied, and with the breaker

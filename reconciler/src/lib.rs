@@ -47,7 +47,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Run(settings) => pipeline::run(*settings).await,
             Command::Migrate { by, database } => commands::migrate::run(&by, &database).await,
             Command::Hash(read) => commands::hash::run(&read).await,
-            Command::Inspect { id, read } => commands::inspect::run(&id, &read).await,
+            Command::Inspect(asked) => commands::inspect::run(&asked).await,
             Command::Tail(read) => commands::tail::run(&read).await,
             Command::Quarantine { command } => commands::quarantine::run(command).await,
         }
