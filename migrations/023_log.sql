@@ -129,14 +129,19 @@ create table pay.rederive (
   kind text not null check (kind in ('account','quote','order')),
   id text not null,
   queued_at timestamptz not null default clock_timestamp(),
+  done_account text not null default '',
+  done_id text not null default '',
+  refused text,
   primary key (kind, id)
 );
+create index rederive_queued on pay.rederive (queued_at) where refused is null;
 
 create function pay.queue_rederive(kind text, ids text[]) returns void language sql as $$
   insert into pay.rederive (kind, id)
   select distinct queue_rederive.kind, id from unnest(ids) as id where id is not null
   order by id
-  on conflict on constraint rederive_pkey do update set queued_at = clock_timestamp();
+  on conflict on constraint rederive_pkey do update
+  set queued_at = clock_timestamp(), done_account = '', done_id = '', refused = null;
 $$;
 
 create function pay.queue_provider() returns trigger language plpgsql as $$
@@ -255,5 +260,8 @@ comment on column pay.quarantine.quarantined_at is 'When it was put here.';
 
 comment on table pay.rederive is 'Accounts whose provider changed, quotes and orders whose quotes changed; the projector derives again what hangs on them and empties this.';
 comment on column pay.rederive.kind is 'account, quote or order.';
+comment on column pay.rederive.done_account is 'Of an input with many dependents: account of the last that is done.';
+comment on column pay.rederive.done_id is 'The same: its Stripe id.';
+comment on column pay.rederive.refused is 'Why PostgreSQL refuses what it comes to; it is left alone until the input changes.';
 comment on column pay.rederive.id is 'acct_…, the quote or the order.';
 comment on column pay.rederive.queued_at is 'When it was queued.';

@@ -129,9 +129,20 @@ begin
   return null;
 end $$;
 
--- At commit, when all postings of the entry are there.
+-- At commit, when all postings of the entry are there; for each posting too, so that none slips in
+-- behind a check that was asked for earlier.
 create constraint trigger ledger_entry_zero_sum after insert on pay.ledger_entry
   deferrable initially deferred for each row execute function pay.ledger_check_zero_sum();
+create constraint trigger ledger_posting_zero_sum after insert on pay.ledger_posting
+  deferrable initially deferred for each row execute function pay.ledger_check_zero_sum();
+
+create function pay.ledger_stamp_entry() returns trigger language plpgsql as $$
+begin
+  new.transaction_id := pg_current_xact_id();
+  return new;
+end $$;
+create trigger ledger_entry_stamp before insert on pay.ledger_entry
+  for each row execute function pay.ledger_stamp_entry();
 
 create function pay.ledger_refuse_late_posting() returns trigger language plpgsql as $$
 begin

@@ -165,7 +165,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// A subject that moves nothing.
+    /// A subject that moves nothing. One that is not named at all is taken for such.
     pub fn nothing(subject: Subject, as_of: i64) -> Self {
         Self { subject, since: as_of, as_of, balances: Balances::new() }
     }

@@ -26,7 +26,7 @@ pub struct Quote {
 
 impl Quote {
     /// Whether fee and tax can be parts of the total at all.
-    fn adds_up(&self) -> bool {
+    pub fn adds_up(&self) -> bool {
         let Self { platform_fee_cents: fee, tax_cents: tax, total_cents: total, .. } = self;
         *total > 0 && *fee >= 0 && *tax >= 0 && fee.saturating_add(*tax) <= *total
     }
@@ -146,9 +146,11 @@ pub struct Part {
 }
 
 /// Spreads a quote's fee and tax over its payments, by payment. What was captured beyond the total
-/// is nobody's part. The quote must fit each payment: see [`misfit`].
+/// is nobody's part, and a quote that does not add up has none.
 pub fn allocate(quote: &Quote, mut shares: Vec<Share>) -> BTreeMap<String, Part> {
-    assert!(quote.adds_up(), "a quote that does not add up fits no payment");
+    if !quote.adds_up() {
+        return shares.into_iter().map(|share| (share.txn_id, Part::default())).collect();
+    }
     shares.sort_by(|a, b| (a.created_at, &a.txn_id).cmp(&(b.created_at, &b.txn_id)));
     let total = quote.total_cents;
     let up_to = |whole: i64, kept: i64| pro_rata(whole, kept, total);
@@ -213,6 +215,13 @@ mod tests {
         let parts = allocate(&quote(1000, 100, 0), vec![share(1, 1000), share(2, 1000)]);
         assert_eq!(parts["txn_1"].fee_cents, 100);
         assert_eq!(parts["txn_2"], Part::default());
+    }
+
+    #[test]
+    fn a_quote_that_does_not_add_up_allocates_nothing() {
+        for quote in [quote(0, 0, 0), quote(100, 60, 41), quote(100, -1, 0)] {
+            assert_eq!(allocate(&quote, vec![share(1, 100)])["txn_1"], Part::default());
+        }
     }
 
     #[test]

@@ -138,15 +138,15 @@ pub struct InvoicePayment {
     pub status: String,
 }
 
-/// Something about an object that needs a person, or no longer does.
+/// Something about an object that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the columns are described in the database")]
 pub struct Discrepancy {
     pub kind: &'static str,
     pub account: String,
     pub object_id: String,
-    /// Ours and theirs, where it holds; `None` where it does not (any more).
-    pub disagreement: Option<(String, String)>,
+    pub ours: String,
+    pub theirs: String,
 }
 
 /// What a connected account says of the provider behind it, for `acc.provider_connect`.
@@ -168,6 +168,7 @@ pub struct Absent {
     pub refunds: Vec<String>,
     pub disputes: Vec<String>,
     pub payouts: Vec<String>,
+    pub invoices: Vec<String>,
 }
 
 /// Everything that an aggregate derives to.
@@ -191,7 +192,7 @@ pub struct Rows {
     pub invoice_payments: Vec<InvoicePayment>,
     /// What the ledger must add up to.
     pub targets: Vec<Target>,
-    /// What needs a person.
+    /// What needs a person; what is not here about these objects no longer does.
     pub discrepancies: Vec<Discrepancy>,
     /// For each object with conditional facts: whether they are held.
     pub held: Vec<(ObjectKey, bool)>,
@@ -209,6 +210,7 @@ impl Rows {
         self.absent.refunds.extend(other.absent.refunds);
         self.absent.disputes.extend(other.absent.disputes);
         self.absent.payouts.extend(other.absent.payouts);
+        self.absent.invoices.extend(other.absent.invoices);
         self.invoices.extend(other.invoices);
         self.invoice_payments.extend(other.invoice_payments);
         self.targets.extend(other.targets);

@@ -76,7 +76,8 @@ pub fn settle(
         txn.fee_cents = txn.application_fee_cents.unwrap_or(allocated.fee_cents);
         txn.tax_cents = allocated.tax_cents;
         rows.targets.push(allocation(txn, part));
-        rows.discrepancies.extend(discrepancies(txn, misfits.get(&txn.txn_id).copied(), quotes));
+        let misfit = misfits.get(&txn.txn_id);
+        rows.discrepancies.extend(misfit.map(|misfit| discrepancy(txn, *misfit, quotes)));
     }
     let newest = rows.txns.iter().map(|txn| txn.as_of).max().unwrap_or_default();
     let mut resettled = Vec::new();
@@ -117,7 +118,13 @@ fn parts(
             kept_cents: txn.kept_cents,
         });
     }
-    for sibling in siblings.iter().filter(|sibling| !sibling.is_misfit) {
+    // The quote may have changed since the sibling was stored; it is queued then.
+    let fits = |sibling: &&Sibling| {
+        let quote = quotes.get(&sibling.quote_id);
+        let still = quote.is_some_and(|it| it.adds_up() && it.currency == sibling.currency);
+        still && !sibling.is_misfit
+    };
+    for sibling in siblings.iter().filter(fits) {
         shares.entry(&sibling.quote_id).or_default().push(Share {
             txn_id: sibling.txn_id.clone(),
             created_at: sibling.created_at,
@@ -173,29 +180,23 @@ fn of_part(
     target
 }
 
-/// Every kind of misfit, whether it holds or not: one that no longer does is resolved.
-fn discrepancies(
-    txn: &Txn,
-    misfit: Option<Misfit>,
-    quotes: &Quotes,
-) -> impl Iterator<Item = Discrepancy> {
-    let quote = quotes.get(&txn.quote_id);
-    Misfit::ALL.into_iter().map(move |kind| {
-        let disagreement = (misfit == Some(kind)).then(|| match (kind, quote) {
-            (Misfit::Currency, Some(quote)) => (txn.currency.clone(), quote.currency.clone()),
-            (Misfit::Sums, Some(quote)) => (
-                format!("{} + {}", quote.platform_fee_cents, quote.tax_cents),
-                quote.total_cents.to_string(),
-            ),
-            _ => (txn.order_id.clone().unwrap_or_default(), "more than one quote".to_owned()),
-        });
-        Discrepancy {
-            kind: kind.as_str(),
-            account: txn.account.clone(),
-            object_id: txn.name.clone(),
-            disagreement,
-        }
-    })
+/// What of a payment and its quote disagrees.
+fn discrepancy(txn: &Txn, misfit: Misfit, quotes: &Quotes) -> Discrepancy {
+    let (ours, theirs) = match (misfit, quotes.get(&txn.quote_id)) {
+        (Misfit::Currency, Some(quote)) => (txn.currency.clone(), quote.currency.clone()),
+        (Misfit::Sums, Some(quote)) => (
+            format!("{} + {}", quote.platform_fee_cents, quote.tax_cents),
+            quote.total_cents.to_string(),
+        ),
+        _ => (txn.order_id.clone().unwrap_or_default(), "more than one quote".to_owned()),
+    };
+    Discrepancy {
+        kind: misfit.as_str(),
+        account: txn.account.clone(),
+        object_id: txn.name.clone(),
+        ours,
+        theirs,
+    }
 }
 
 /// What is locked for a quote: no Stripe id begins so.

@@ -50,11 +50,15 @@ pub(crate) async fn run(
         breaker: Breaker::new(breaker),
         readiness,
         paused: false,
+        has_inputs: false,
     };
     let ended = projector.follow(&mut feed, limit).await;
     feed.close().await;
     ended
 }
+
+/// How much longer than it takes to gather them records are waited for while inputs wait too.
+const TURN: Duration = Duration::from_millis(5);
 
 struct Projector {
     store: Store,
@@ -68,6 +72,8 @@ struct Projector {
     readiness: Readiness,
     /// Whether the topic is paused, as of the last look.
     paused: bool,
+    /// Whether more inputs may wait to be taken into account.
+    has_inputs: bool,
 }
 
 /// How applying ended.
@@ -89,9 +95,14 @@ impl Projector {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // Inputs and records take turns, however many of either there are.
+            if self.has_inputs {
+                self.rederive().await?;
+            }
             let delivery = tokio::select! {
                 delivery = feed.next(limit), if !self.paused => delivery?,
                 () = self.shutdown.cancelled(), if self.paused => return Ok(()),
+                () = tokio::time::sleep(limit.linger + TURN), if self.has_inputs => continue,
                 _ = look.tick() => {
                     self.rederive().await?;
                     let was_paused = self.paused;
@@ -310,20 +321,18 @@ impl Projector {
         self.readiness.release(PAUSED);
     }
 
-    /// Derives again what hangs on providers that changed, until nothing is queued.
+    /// Derives again some of what hangs on inputs that changed; notes whether there may be more.
     async fn rederive(&mut self) -> Result<(), Fault> {
-        loop {
-            match self.store.rederive().await {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                // The next tick tries again.
-                Err(fault) if fault.decision.is_transient() => {
-                    note(ROLE, &fault, LOOK_EVERY);
-                    return Ok(());
-                }
-                Err(fault) => return Err(fault),
+        self.has_inputs = match self.store.rederive().await {
+            Ok(inputs) => inputs > 0,
+            // The next look tries again.
+            Err(fault) if fault.decision.is_transient() => {
+                note(ROLE, &fault, LOOK_EVERY);
+                false
             }
-        }
+            Err(fault) => return Err(fault),
+        };
+        Ok(())
     }
 }
 

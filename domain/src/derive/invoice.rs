@@ -32,7 +32,11 @@ pub(super) fn derive(
             let status = if invoice.status == "paid" { "paid" } else { "open" };
             pays(state, invoice.id, payment, invoice.paid, status);
         }
-        invoices.push(invoice_row(&invoice, state, snapshot.livemode));
+        let mut row = invoice_row(&invoice, state, snapshot.livemode);
+        if snapshot.deleted {
+            row.status = "void";
+        }
+        invoices.push(row);
     }
     // After the invoices: a payment that speaks for itself knows better.
     for (state, snapshot) in of_kind(aggregate, invoice::PAYMENT) {

@@ -66,6 +66,8 @@ fn absent(aggregate: &[&ObjectState], rows: &Rows) -> Absent {
     let disputes: BTreeSet<&str> =
         rows.disputes.iter().map(|row| row.dispute_id.as_str()).collect();
     let payouts: BTreeSet<&str> = rows.payouts.iter().map(|row| row.payout_id.as_str()).collect();
+    let invoices: BTreeSet<&str> =
+        rows.invoices.iter().map(|row| row.invoice_id.as_str()).collect();
     let of = |id: fn(&str, &str) -> String, present: &BTreeSet<&str>| -> Vec<String> {
         let ids = aggregate.iter().map(|state| id(&state.key.account, &state.key.id));
         ids.filter(|id| !present.contains(id.as_str())).collect()
@@ -75,6 +77,7 @@ fn absent(aggregate: &[&ObjectState], rows: &Rows) -> Absent {
         refunds: of(id::refund_id, &refunds),
         disputes: of(id::dispute_id, &disputes),
         payouts: of(id::payout_id, &payouts),
+        invoices: of(id::invoice_id, &invoices),
     }
 }
 

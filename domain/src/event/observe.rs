@@ -6,7 +6,8 @@ use crate::fact::Fact;
 use crate::id;
 use crate::json::{self, Doc, Malformed, Problem};
 use crate::object::{
-    Context, Kind, ObjectKey, Reading, Shows, application_fee, authorization, dispute, invoice,
+    Context, Kind, ObjectKey, Reading, Shows, application_fee, authorization, capability, dispute,
+    invoice,
 };
 use crate::order::{Newest, OrderingKey, Provenance};
 use crate::settings::Settings;
@@ -103,6 +104,10 @@ impl Observer<'_> {
         let key = match name {
             "account" => ObjectKey::of_account(id),
             application_fee::SHARE => application_fee::share_key(doc)?,
+            // Its id says which it is, not whose.
+            capability::NAME => {
+                ObjectKey::new(doc.id_of("account").unwrap_or(&self.event.account), id)
+            }
             _ => ObjectKey::new(&self.event.account, id),
         };
         self.link(&key, &reading);
@@ -145,7 +150,9 @@ impl Observer<'_> {
 
     fn record(&mut self, key: ObjectKey, kind: &str, object: &Value, reading: &Reading) {
         let event = self.event;
-        let deleted = Doc(object).flag("deleted") || event.kind.ends_with(".deleted");
+        let is_subject = event.object_id.as_deref() == Some(key.id.as_str());
+        let deleted =
+            Doc(object).flag("deleted") || (is_subject && event.kind.ends_with(".deleted"));
         let mut standing = reading.standing.clone();
         if deleted && Kind::find(kind).is_some() {
             // Nothing comes after a deletion.

@@ -71,7 +71,11 @@ impl<'a> Invoice<'a> {
             remaining: doc.integer("amount_remaining").unwrap_or(due.saturating_sub(paid)),
             total: doc.integer("total").unwrap_or(due),
             due_at: doc.time("due_date")?,
-            payment: doc.id_of("payment_intent").or_else(|| doc.id_of("charge")),
+            // Paid by other means, its intent was canceled.
+            payment: doc
+                .id_of("payment_intent")
+                .or_else(|| doc.id_of("charge"))
+                .filter(|_| !doc.flag("paid_out_of_band")),
             created,
         }))
     }

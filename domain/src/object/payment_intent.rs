@@ -46,6 +46,10 @@ pub struct PaymentIntent<'a> {
     pub latest_charge: Option<&'a str>,
     /// The connected account that gets the money of a destination charge.
     pub destination: Option<&'a str>,
+    /// How much of it, minor units, where that was said.
+    pub transfer_amount: Option<i64>,
+    /// What the platform keeps, minor units, where that was said.
+    pub application_fee_amount: Option<i64>,
     /// Whether the last attempt failed.
     pub has_failed: bool,
     /// Stripe's time of creation, Unix seconds.
@@ -76,6 +80,10 @@ impl<'a> PaymentIntent<'a> {
             stripe_status,
             latest_charge: doc.id_of("latest_charge"),
             destination: destination(doc),
+            transfer_amount: doc
+                .child("transfer_data")
+                .and_then(|transfer| transfer.integer("amount")),
+            application_fee_amount: doc.integer("application_fee_amount"),
             has_failed: doc.child("last_payment_error").is_some(),
             created: doc.time("created")?,
         })

@@ -21,6 +21,8 @@ use super::{Attempt, Setback, discrepancy, invoice, ledger, quote, row};
 pub(super) struct Derived {
     pub(super) rows: Rows,
     resettled: Vec<Resettled>,
+    /// Every member of the aggregates: what is not derived of them must not stand.
+    members: Vec<ObjectKey>,
 }
 
 impl Derived {
@@ -55,7 +57,8 @@ impl Derived {
             Err(setback) => return Ok(Err(setback)),
         };
         let resettled = settle(&mut rows, &quotes, &siblings, settings);
-        Ok(Ok(Self { rows, resettled }))
+        let members = aggregates.iter().flatten().map(|state| state.key.clone()).collect();
+        Ok(Ok(Self { rows, resettled, members }))
     }
 
     /// Writes everything, parents before children, in the order of the steps.
@@ -65,9 +68,10 @@ impl Derived {
         pace.before(Step::WriteInvoices).await;
         invoice::write(tx, &self.rows.invoices, &self.rows.invoice_payments).await?;
         pace.before(Step::WriteLedger).await;
-        ledger::write(tx, &self.rows.targets).await?;
+        let members: Vec<&ObjectKey> = self.members.iter().collect();
+        ledger::write(tx, &self.rows.targets, &members).await?;
         pace.before(Step::WriteDiscrepancies).await;
-        discrepancy::write(tx, &self.rows.discrepancies).await
+        discrepancy::write(tx, &self.rows.discrepancies, &members).await
     }
 }
 

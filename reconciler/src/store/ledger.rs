@@ -1,46 +1,63 @@
 //! `pay.ledger_entry` and `pay.ledger_posting`: from what is posted to what must be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::ledger::{Account, Balances, Entry, Line, Subject, SubjectKind, Target, entries};
+use domain::object::ObjectKey;
 use sqlx::{PgConnection, Row as _};
 
 use super::column;
 
-/// Writes the entries that bring each subject to its target. Who calls holds the locks of what the
-/// subjects belong to, so nobody else posts to them. Returns how many entries there were.
-pub(super) async fn write(tx: &mut PgConnection, targets: &[Target]) -> sqlx::Result<usize> {
-    if targets.is_empty() {
-        return Ok(0);
+/// Writes the entries that bring each subject to its target, and those of these objects without a
+/// target to nothing: an earlier view may have posted them. Who calls holds the locks of what the
+/// subjects belong to, so nobody else posts to them.
+pub(super) async fn write(
+    tx: &mut PgConnection,
+    targets: &[Target],
+    objects: &[&ObjectKey],
+) -> sqlx::Result<()> {
+    let subjects = targets.iter().map(|target| (&target.subject.account, &target.subject.id));
+    let ids: BTreeSet<(&String, &String)> =
+        subjects.chain(objects.iter().map(|key| (&key.account, &key.id))).collect();
+    if ids.is_empty() {
+        return Ok(());
     }
+    let posted = posted(tx, &ids).await?;
+    let nothing = Balances::new();
+    let newest = targets.iter().map(|target| target.as_of).max().unwrap_or_default();
     let targets: BTreeMap<&Subject, &Target> =
         targets.iter().map(|target| (&target.subject, target)).collect();
-    let posted = posted(tx, &targets).await?;
-    let nothing = Balances::new();
+    let objects: BTreeSet<(&String, &String)> =
+        objects.iter().map(|key| (&key.account, &key.id)).collect();
+    let orphans = posted
+        .keys()
+        .filter(|subject| !targets.contains_key(subject))
+        .filter(|subject| objects.contains(&(&subject.account, &subject.id)));
+    let orphans: Vec<Target> =
+        orphans.map(|subject| Target::nothing(subject.clone(), newest)).collect();
     let entries: Vec<Entry> = targets
-        .iter()
-        .flat_map(|(subject, target)| entries(target, posted.get(*subject).unwrap_or(&nothing)))
+        .into_values()
+        .chain(&orphans)
+        .flat_map(|target| entries(target, posted.get(&target.subject).unwrap_or(&nothing)))
         .collect();
-    insert(tx, &entries).await?;
-    Ok(entries.len())
+    insert(tx, &entries).await
 }
 
-/// What the postings of these subjects add up to.
+/// What the postings of every subject with one of these accounts and ids add up to.
 async fn posted(
     tx: &mut PgConnection,
-    subjects: &BTreeMap<&Subject, &Target>,
+    ids: &BTreeSet<(&String, &String)>,
 ) -> sqlx::Result<BTreeMap<Subject, Balances>> {
     let rows = sqlx::query(
         "select e.account, e.subject_id, e.subject_kind, e.currency, p.ledger_account, p.party,
            sum(p.amount_cents)::bigint as amount_cents
-         from unnest($1::text[], $2::text[], $3::text[]) as n(account, subject_id, subject_kind)
-         join pay.ledger_entry as e using (account, subject_id, subject_kind)
+         from unnest($1::text[], $2::text[]) as n(account, subject_id)
+         join pay.ledger_entry as e using (account, subject_id)
          join pay.ledger_posting as p using (entry_id)
          group by 1, 2, 3, 4, 5, 6 having sum(p.amount_cents) <> 0",
     )
-    .bind(column(subjects.keys(), |subject| subject.account.as_str()))
-    .bind(column(subjects.keys(), |subject| subject.id.as_str()))
-    .bind(column(subjects.keys(), |subject| subject.kind.as_str()))
+    .bind(column(ids, |(account, _)| account.as_str()))
+    .bind(column(ids, |(_, id)| id.as_str()))
     .fetch_all(tx)
     .await?;
     let mut posted: BTreeMap<Subject, Balances> = BTreeMap::new();

@@ -272,7 +272,7 @@ impl Store {
             .filter(|(account, name)| named_before.get(account) != Some(name))
             .map(|(account, _)| account)
             .collect();
-        let dependents = object::dependents(&mut tx, &renamed).await?;
+        let dependents = rederive::at_once_or_later(&mut tx, &renamed).await?;
         let missing: BTreeSet<ObjectKey> =
             dependents.iter().filter(|key| !states.contains_key(key)).cloned().collect();
         if !missing.is_empty() {

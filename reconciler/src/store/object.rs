@@ -36,18 +36,21 @@ pub(super) async fn links(
         .collect()
 }
 
-/// The objects whose rows or ledger name the providers of these connected accounts.
+/// The objects whose rows or ledger name the providers of these connected accounts, at most this
+/// many.
 pub(super) async fn dependents(
     tx: &mut PgConnection,
     accounts: &[String],
+    limit: i64,
 ) -> sqlx::Result<BTreeSet<ObjectKey>> {
     if accounts.is_empty() {
         return Ok(BTreeSet::new());
     }
     let rows: Vec<(String, String)> = sqlx::query_as(
-        "select account, object_id from pay.stripe_object where depends_on = any($1)",
+        "select account, object_id from pay.stripe_object where depends_on = any($1) limit $2",
     )
     .bind(accounts)
+    .bind(limit)
     .fetch_all(tx)
     .await?;
     Ok(rows.into_iter().map(|(account, id)| ObjectKey::new(account, id)).collect())

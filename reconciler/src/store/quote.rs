@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use domain::object::ObjectKey;
 use domain::quote::{Quote, Quotes, UNQUOTED};
 use domain::settlement::{Resettled, Sibling};
 use sqlx::{PgConnection, Row as _};
@@ -19,7 +18,8 @@ pub(super) async fn read(
         return Ok(Quotes::default());
     }
     let rows = sqlx::query(
-        "select quote_id, order_id, provider_id, upper(currency) as currency, platform_fee_cents,
+        // A longer name could not be a party of the ledger's index.
+        "select quote_id, order_id, left(provider_id, 500) as provider_id, upper(currency) as currency, platform_fee_cents,
            tax_cents, total_cents
          from pay.quote where quote_id = any($1) or order_id = any($2)",
     )
@@ -107,26 +107,6 @@ pub(super) async fn siblings(
             })
         })
         .collect()
-}
-
-/// The payments of these quotes and orders.
-pub(super) async fn dependents(
-    tx: &mut PgConnection,
-    quotes: &[String],
-    orders: &[String],
-) -> sqlx::Result<BTreeSet<ObjectKey>> {
-    if quotes.is_empty() && orders.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let rows: Vec<(String, String)> = sqlx::query_as(
-        "select account, coalesce(stripe_pi, stripe_ch) from pay.txn
-         where quote_id = any($1) or order_id = any($2)",
-    )
-    .bind(quotes)
-    .bind(orders)
-    .fetch_all(tx)
-    .await?;
-    Ok(rows.into_iter().map(|(account, id)| ObjectKey::new(account, id)).collect())
 }
 
 /// Writes fee and tax of payments whose part changed with another payment of their quote.

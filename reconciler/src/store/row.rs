@@ -20,7 +20,7 @@ pub(super) async fn providers(
         return Ok(Providers::new());
     }
     let rows = sqlx::query(
-        "select stripe_acct, min(user_id collate \"C\") as user_id
+        "select stripe_acct, min(left(user_id, 500) collate \"C\") as user_id
          from acc.provider_connect where stripe_acct = any($1) group by stripe_acct",
     )
     .bind(accounts)
@@ -49,6 +49,7 @@ pub(super) async fn write(
     pace.before(Step::WritePayouts).await;
     write_payouts(tx, &rows.payouts).await?;
     delete(tx, "delete from pay.payout where payout_id = any($1)", &absent.payouts).await?;
+    delete(tx, "delete from pay.invoice where invoice_id = any($1)", &absent.invoices).await?;
     pace.before(Step::WriteProviders).await;
     write_providers(tx, &rows.providers).await
 }

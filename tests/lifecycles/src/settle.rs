@@ -39,6 +39,10 @@ pub(crate) struct Destination {
 impl Destination {
     /// What the provider has of what is left.
     fn provider_share(&self, held: &Held) -> i64 {
+        // A fee goes back for itself, not with the money.
+        if let Some(fee) = held.application_fee {
+            return held.left - fee;
+        }
         match (self.transfer_amount, self.fee_amount) {
             (Some(amount), _) => portion(amount, held.left, held.captured),
             (None, Some(fee)) => held.left - portion(fee, held.left, held.captured),

@@ -41,6 +41,13 @@ async fn the_database_refuses_what_does_not_add_up_and_every_change() {
     refused(&[ENTRY, &posting("petty_cash", 1)], "check").await;
     assert_eq!(refusal(&scratch.pool, &[ENTRY, &debit, &credit]).await, None);
 
+    // Nor does anything slip in behind a check that was asked for early, or under another's name.
+    let early = "set constraints all immediate";
+    refused(&[ENTRY, &debit, &credit, early, &posting("bank", 9)], "does not add up").await;
+    let forged = ENTRY.replace("effective_at)", "effective_at, transaction_id)");
+    let forged = forged.replace("now())", "now(), '3')");
+    assert_eq!(refusal(&scratch.pool, &[&forged, &debit, &credit]).await, None, "it is stamped");
+
     // A pair that adds up is refused too, once its entry is there.
     let (more, less) = (posting("bank", 5), posting("revenue", -5));
     refused(&[&more, &less], "belongs into the transaction of its entry").await;

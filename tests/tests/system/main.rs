@@ -9,6 +9,7 @@ mod configuration;
 mod consumer;
 mod flow;
 mod http;
+mod inputs;
 mod inspect;
 mod interleaving;
 mod ledger;

@@ -148,6 +148,36 @@ async fn a_row_that_the_newest_record_no_longer_bears_out_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_no_longer_moves_money_leaves_nothing_in_the_ledger() {
+    let balances = async |pool: &PgPool| {
+        let query = "select balance_cents from pay.ledger_balance order by 1";
+        sqlx::query_scalar::<_, i64>(query).fetch_all(pool).await.unwrap()
+    };
+    let mut of_intent = charge("ch_1");
+    of_intent["payment_intent"] = "pi_1".into();
+    let records = [event("evt_1", NOW, &of_intent), event("evt_2", NOW + 1, &charge("ch_1"))];
+    assert_eq!(every_order("left_intent", &records, &[], balances).await, [-1000, 1000]);
+
+    let transfer = |destination: Value| {
+        json!({"id": "tr_1", "object": "transfer", "amount": 500, "currency": "usd",
+               "destination": destination, "created": NOW})
+    };
+    let records = [
+        event("evt_1", NOW, &transfer("acct_1".into())),
+        event("evt_2", NOW + 1, &transfer(Value::Null)),
+    ];
+    assert!(every_order("nowhere", &records, &[], balances).await.is_empty());
+
+    let invoice = json!({"id": "in_1", "object": "invoice", "amount_due": 500, "currency": "usd",
+                         "status": "draft", "created": NOW});
+    let deleted = json!({"id": "in_1", "object": "invoice", "deleted": true});
+    let records = [event("evt_1", NOW, &invoice), event("evt_2", NOW + 1, &deleted)];
+    let invoices =
+        every_order("deleted_draft", &records, &[], async |pool| count(pool, "pay.invoice").await);
+    assert_eq!(invoices.await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_authorisation_that_came_back_lifts_the_restriction_whatever_else_is_known() {
     let application = json!({"id": "ca_1", "object": "application", "name": "Platform"});
     let of = |id, at, kind| {

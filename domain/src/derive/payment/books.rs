@@ -5,7 +5,6 @@
 
 use super::{Payment, Seen};
 use crate::ledger::{Account, Subject, SubjectKind, Target};
-use crate::object::charge::Charge;
 use crate::object::dispute::{Dispute, Status};
 use crate::object::refund::Refund;
 use crate::settings::{Profile, Settings};
@@ -48,20 +47,6 @@ impl Payment<'_> {
         }
         targets
     }
-}
-
-/// A charge that makes no payment of its own moves nothing, whatever an earlier view thought.
-pub(super) fn no_payment(charge: &Seen<'_, Charge<'_>>) -> Vec<Target> {
-    let (account, id) = (&charge.state.key.account, charge.object.id);
-    let kinds = [SubjectKind::Capture, SubjectKind::Allocation];
-    let mut targets: Vec<Target> = kinds
-        .map(|kind| Target::nothing(Subject::new(kind, account, id), charge.snapshot.created))
-        .into();
-    if charge.object.is_far_side {
-        let subject = Subject::new(SubjectKind::RefundsUnnamed, account, id);
-        targets.push(Target::nothing(subject, charge.snapshot.created));
-    }
-    targets
 }
 
 /// A refund of captured money, from the moment that it is there until it fails or is canceled.

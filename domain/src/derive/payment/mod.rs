@@ -47,7 +47,7 @@ pub(super) fn derive(aggregate: &[&ObjectState], settings: &Settings) -> Result<
     let disputes = read(aggregate, "dispute", Dispute::read)?;
 
     let mut rows = Rows::default();
-    let mut payments = Payments::of(aggregate, &mut rows)?;
+    let mut payments = Payments::of(aggregate)?;
     for refund in &refunds {
         let payment = (!refund.object.is_far_side)
             .then(|| payments.find(refund.object.charge, refund.object.payment_intent))
@@ -87,9 +87,8 @@ fn read<'a, T>(
 }
 
 impl<'a> Payments<'a> {
-    /// The payments that intents and charges make, with what speaks of them. Empties the ledger of
-    /// charges that an earlier view may have taken for payments.
-    fn of(aggregate: &[&'a ObjectState], rows: &mut Rows) -> Result<Self, Unreadable> {
+    /// The payments that intents and charges make, with what speaks of them.
+    fn of(aggregate: &[&'a ObjectState]) -> Result<Self, Unreadable> {
         let mut payments = Self(BTreeMap::new());
         for intent in read(aggregate, "payment_intent", PaymentIntent::read)? {
             let name = intent.object.id.to_owned();
@@ -97,9 +96,6 @@ impl<'a> Payments<'a> {
         }
         for charge in read(aggregate, "charge", Charge::read)? {
             let owner = payments.owner(&charge.object);
-            if charge.object.is_far_side || owner != charge.object.id {
-                rows.targets.extend(books::no_payment(&charge));
-            }
             if !charge.object.is_far_side {
                 payments.0.entry(owner).or_default().charges.push(charge);
             }

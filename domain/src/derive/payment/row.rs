@@ -158,15 +158,19 @@ impl Payment<'_> {
     fn destination_share(&self) -> Option<i64> {
         self.destination()?;
         let (kept, captured) = (self.kept(), self.captured());
+        // A fee is given back for itself, not with the money: what is kept may be less than it.
+        if let Some(fee) = self.application_fee() {
+            return Some(kept.saturating_sub(fee));
+        }
         let charge = self.main_charge().map(|seen| &seen.object);
-        if let Some(amount) = charge.and_then(|charge| charge.transfer_amount) {
+        let intent = self.intent.as_ref().map(|seen| &seen.object);
+        let amount = charge.and_then(|charge| charge.transfer_amount);
+        if let Some(amount) = amount.or_else(|| intent?.transfer_amount) {
             return Some(pro_rata(amount.max(0), kept, captured).min(kept));
         }
-        let fees = self.fees.iter().map(|seen| seen.object.amount);
-        let fee = charge
-            .and_then(|charge| charge.application_fee_amount)
-            .or_else(|| fees.reduce(i64::saturating_add));
-        Some(kept - pro_rata(fee.unwrap_or(0).max(0), kept, captured).min(kept))
+        let fee = charge.and_then(|charge| charge.application_fee_amount);
+        let fee = fee.or_else(|| intent?.application_fee_amount).unwrap_or(0).max(0);
+        Some(kept - pro_rata(fee, kept, captured).min(kept))
     }
 }
 
