@@ -64,6 +64,21 @@ fn a_time_that_no_column_holds_is_refused_before_it_can_poison_the_payment() {
 }
 
 #[test]
+fn the_earliest_record_that_shows_it_gives_its_time_and_the_fact() {
+    let of = |id: &str, at: i64| event(id, "charge.updated", at, &charge("ch_1")).to_string();
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let records = [of("evt_1", NOW + 5), of("evt_2", NOW + 2), of("evt_3", NOW + 9)];
+        let mut book = Book::new(false);
+        for index in order {
+            book.take(records[index].clone()).unwrap();
+        }
+        assert_eq!(book.rows().txns[0].captured_at, Some(NOW + 2), "{order:?}");
+        let fact = book.facts().into_iter().find(|fact| fact.kind == "payment.captured").unwrap();
+        assert_eq!((fact.created, fact.event_id.as_str()), (NOW + 2, "evt_2"), "{order:?}");
+    }
+}
+
+#[test]
 fn one_event_in_two_shapes_proves_one_fact_whichever_comes_first() {
     // Before 2022-11-15 an intent held its charges, since then it names the newest: in one shape
     // the charge proves the capture, in the other the intent does, with the same words.

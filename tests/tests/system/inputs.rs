@@ -75,6 +75,26 @@ async fn a_quote_that_was_broken_meets_a_record_before_its_turn_comes() {
     scratch.drop().await;
 }
 
+/// The rest may be applied before the deposit, by another process: the parts move.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_moves_when_an_earlier_payment_comes_late() {
+    let scratch = Scratch::new("late_deposit").await;
+    let store = scratch.store("late_deposit");
+    quote(&scratch.pool, "qte_1", "USD", 2000, 101).await;
+    let mut rest = charge("ch_2", "evt_2", NOW + 9);
+    rest["data"]["object"]["created"] = (NOW + 9).into();
+    let fees = async || {
+        let query = "select stripe_ch, fee_cents from pay.txn order by 1";
+        sqlx::query_as::<_, (String, i64)>(query).fetch_all(&scratch.pool).await.unwrap()
+    };
+    apply(&store, &[rest]).await;
+    assert_eq!(fees().await, [("ch_2".to_owned(), 51)]);
+    apply(&store, &[charge("ch_1", "evt_1", NOW)]).await;
+    assert_eq!(fees().await, [("ch_1".to_owned(), 51), ("ch_2".to_owned(), 50)]);
+    assert_eq!(number(&scratch.pool, FEES).await, -101);
+    scratch.drop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_discrepancy_goes_with_the_payment_it_is_about() {
     let intent = json!({"id": "evt_9", "object": "event", "type": "payment_intent.succeeded",

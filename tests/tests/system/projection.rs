@@ -158,9 +158,18 @@ async fn order_repetition_splits_and_late_inputs_give_the_truth_and_the_same_has
     let (left, right) = unkind.split_at(unkind.len() / 2);
     let (left, right) = (delivery.batches(left, 60), delivery.batches(right, 60));
     let (one, other) = (shared.store("one"), shared.store("other"));
+    // Each life's inputs come when about as much of the events is applied as of the lives is told.
     let late = async {
-        for life in lives.chunks(5) {
-            inputs::write(&shared.pool, life).await.unwrap();
+        let parts: Vec<&[Lifecycle]> = lives.chunks(5).collect();
+        for (number, part) in parts.iter().enumerate() {
+            let due = i64::try_from(events.len() * number / (parts.len() + 1)).unwrap();
+            let applied = async || {
+                let count = sqlx::query_scalar("select count(*) from pay.event");
+                let applied: i64 = count.fetch_one(&shared.pool).await?;
+                Ok((applied < due).then(|| format!("{applied} of {due} events are applied")))
+            };
+            eventually(Duration::from_mins(2), applied).await.unwrap();
+            inputs::write(&shared.pool, part).await.unwrap();
             one.rederive().await.unwrap();
         }
     };

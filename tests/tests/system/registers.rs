@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use domain::event::decode;
 use domain::record::{RawRecord, header};
-use reconciler::store::{Batch, Item, Store};
+use reconciler::store::{Batch, Item, Store, Verdict};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -240,6 +240,22 @@ async fn equal_data_is_one_event_whatever_version_says_so() {
         assert_eq!(count(pool, "pay.event").await, 2);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_seen_before_is_a_duplicate_and_nothing_else() {
+    let scratch = Scratch::new("seen_before").await;
+    let store = scratch.store("seen_before");
+    let record = event("evt_1", NOW, &charge("ch_1"));
+    let mut verdicts = Vec::new();
+    for batch in [[&record, &record], [&record, &record]] {
+        let items: Vec<Item> = batch.map(|record| item(&store, record)).into();
+        let applied = store.apply(&Batch { items: &items, positions: [].into() }).await.unwrap();
+        verdicts.push((applied.verdicts, applied.published));
+    }
+    let first = ([(Verdict::Applied, 1), (Verdict::Duplicate, 1)].into(), 1);
+    assert_eq!(verdicts, [first, ([(Verdict::Duplicate, 2)].into(), 0)]);
+    scratch.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
