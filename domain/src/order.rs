@@ -177,6 +177,15 @@ mod tests {
     }
 
     #[test]
+    fn what_stripe_sent_is_newer_than_an_answer_of_the_same_second() {
+        let of = |is_event, event_id: &str| {
+            let from = Provenance { created: 10, is_event, event_id: event_id.into() };
+            OrderingKey::new(&Standing::default(), &from, &[0; 32])
+        };
+        assert!(of(true, "evt_1") > of(false, "fetch_1"));
+    }
+
+    #[test]
     fn within_a_second_what_counted_further_is_newer() {
         let newest = at(10, 0, 2, "needs_response").join(at(10, 0, 1, "under_review"));
         assert_eq!(newest.value, "needs_response");

@@ -79,6 +79,32 @@ fn the_earliest_record_that_shows_it_gives_its_time_and_the_fact() {
 }
 
 #[test]
+fn a_refund_that_had_failed_by_then_does_not_explain_what_its_charge_says() {
+    let failed = with(refund("re_1", "ch_1"), "status", "failed");
+    let later = with(charge("ch_1"), "amount_refunded", 400);
+    let mut book = Book::new(false);
+    book.take(event("evt_1", "refund.failed", NOW + 5, &failed).to_string()).unwrap();
+    book.take(event("evt_2", "charge.updated", NOW + 9, &later).to_string()).unwrap();
+    assert_eq!(book.rows().txns[0].refunded_cents, 400, "another refund, which nobody named");
+
+    // When the charge was seen before the failure, it spoke of this one.
+    let mut book = Book::new(false);
+    book.take(event("evt_1", "refund.failed", NOW + 9, &failed).to_string()).unwrap();
+    book.take(event("evt_2", "charge.updated", NOW + 5, &later).to_string()).unwrap();
+    assert_eq!(book.rows().txns[0].refunded_cents, 0);
+}
+
+#[test]
+fn the_far_side_of_a_reversal_is_no_refund_whatever_its_charge_says() {
+    let reversal = with(refund("re_1", "ch_1"), "source_transfer_reversal", "trr_1");
+    let mut book = Book::new(false);
+    book.take(event("evt_1", "charge.succeeded", NOW, &charge("ch_1")).to_string()).unwrap();
+    book.take(event("evt_2", "refund.created", NOW, &reversal).to_string()).unwrap();
+    assert!(book.rows().refunds.is_empty());
+    assert!(book.facts().iter().all(|fact| !fact.kind.starts_with("refund.")));
+}
+
+#[test]
 fn one_event_in_two_shapes_proves_one_fact_whichever_comes_first() {
     // Before 2022-11-15 an intent held its charges, since then it names the newest: in one shape
     // the charge proves the capture, in the other the intent does, with the same words.
