@@ -170,6 +170,11 @@ impl Target {
         Self { subject, since: as_of, as_of, balances: Balances::new() }
     }
 
+    /// The same, of something that began at another time than that of its newest record.
+    pub fn begun(subject: Subject, since: i64, as_of: i64) -> Self {
+        Self { since, ..Self::nothing(subject, as_of) }
+    }
+
     /// Moves an amount, in minor units, from one account to another: debits `to`, credits `from`.
     /// Nothing for a zero amount; a negative one goes the other way.
     pub fn moves(&mut self, currency: &str, amount: i64, from: Account, to: Account) {

@@ -32,7 +32,7 @@ pub struct Sibling {
     pub fee_cents: i64,
     pub tax_cents: i64,
     pub created_at: i64,
-    /// Whether it has a part of its quote at all.
+    /// Whether its quote cannot be allocated to it.
     pub is_misfit: bool,
 }
 
@@ -57,7 +57,6 @@ pub fn settle(
         for txn in &mut rows.txns {
             txn.provider_id = txn.provider_id.take().or_else(|| txn.destination_provider.clone());
             txn.fee_cents = txn.application_fee_cents.unwrap_or_default();
-            rows.targets.push(Target::nothing(allocation_of(&txn.account, &txn.name), txn.as_of));
         }
         return Vec::new();
     }
@@ -222,10 +221,7 @@ pub fn hints(state: &ObjectState, settings: &Settings) -> Vec<ObjectKey> {
 }
 
 /// The quotes and orders that these payments name: what to lock and to read.
-pub fn named(txns: &[Txn], settings: &Settings) -> (BTreeSet<String>, BTreeSet<String>) {
-    if settings.profile == Profile::Merchant {
-        return (BTreeSet::new(), BTreeSet::new());
-    }
+pub fn named(txns: &[Txn]) -> (BTreeSet<String>, BTreeSet<String>) {
     let quotes = txns.iter().map(|txn| &txn.quote_id).filter(|id| *id != UNQUOTED);
     let orders = txns.iter().filter(|txn| txn.quote_id == UNQUOTED);
     (quotes.cloned().collect(), orders.filter_map(|txn| txn.order_id.clone()).collect())

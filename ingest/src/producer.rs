@@ -171,34 +171,15 @@ impl Publish for KafkaPublisher {
     }
 }
 
-/// The settings that the promises rest on win over the operator's; the others are defaults.
+/// Every copy acknowledged, and room for whatever may be in flight at once.
 fn config(settings: &Settings) -> Result<ClientConfig, ConfigError> {
-    let mut config = settings.kafka.client_config()?;
     let limits = &settings.limits;
     let record = settings.record_max_bytes() + FRAMING;
-    // Whatever may be in flight at once, each record with its headers.
+    // Each record with its headers.
     let queue_bytes = limits.ingest_max_in_flight_bytes
         + limits.ingest_max_in_flight * (record - limits.ingest_max_body_bytes);
-    for (key, value) in [
-        ("linger.ms", "2".to_owned()),
-        ("compression.type", "lz4".to_owned()),
-        ("partitioner", "murmur2_random".to_owned()),
-        ("client.id", "ingest".to_owned()),
-        ("reconnect.backoff.max.ms", "1000".to_owned()),
-        ("socket.connection.setup.timeout.ms", "5000".to_owned()),
-        ("socket.keepalive.enable", "true".to_owned()),
-    ] {
-        if config.get(key).is_none() {
-            config.set(key, value);
-        }
-    }
-    // Other names of properties that are set below.
-    config.remove("delivery.timeout.ms");
-    config.remove("request.required.acks");
+    let mut config = settings.kafka.producer_config("ingest", settings.kafka_delivery_timeout)?;
     config
-        .set("acks", "all")
-        .set("enable.idempotence", "true")
-        .set("message.timeout.ms", settings.kafka_delivery_timeout.as_millis().to_string())
         .set("message.max.bytes", record.max(1000).to_string())
         .set("queue.buffering.max.kbytes", (queue_bytes / 1024 + 1).to_string())
         .set("queue.buffering.max.messages", (2 * limits.ingest_max_in_flight).to_string());

@@ -1,6 +1,7 @@
 //! How to reach Kafka.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use rdkafka::ClientConfig;
@@ -50,6 +51,39 @@ impl Options {
             }
         }
         config.create_native_config().map_err(|error| refused(&error))?;
+        Ok(config)
+    }
+
+    /// The configuration of a producer whose every record is acknowledged by all in-sync replicas,
+    /// within this time, or reported. What the promises rest on wins over the operator's
+    /// properties; the others are defaults. Limits are the caller's to add.
+    pub fn producer_config(
+        &self,
+        client_id: &str,
+        delivery_timeout: Duration,
+    ) -> Result<ClientConfig, ConfigError> {
+        let mut config = self.client_config()?;
+        for (key, value) in [
+            ("linger.ms", "2"),
+            ("compression.type", "lz4"),
+            // The partition of a key as Java's clients choose it.
+            ("partitioner", "murmur2_random"),
+            ("client.id", client_id),
+            ("reconnect.backoff.max.ms", "1000"),
+            ("socket.connection.setup.timeout.ms", "5000"),
+            ("socket.keepalive.enable", "true"),
+        ] {
+            if config.get(key).is_none() {
+                config.set(key, value);
+            }
+        }
+        // Other names of properties that are set below.
+        config.remove("delivery.timeout.ms");
+        config.remove("request.required.acks");
+        config
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", delivery_timeout.as_millis().to_string());
         Ok(config)
     }
 }

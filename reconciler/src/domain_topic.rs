@@ -120,39 +120,17 @@ fn code(error: &KafkaError) -> String {
     error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| format!("{code:?}"))
 }
 
-/// What the promises rest on wins over the operator's settings; the others are defaults.
+/// Every copy acknowledged, and room for one call.
 fn config(kafka: &kafka::Options) -> Result<ClientConfig, ConfigError> {
-    let mut config = kafka.client_config()?;
-    for (key, value) in [
-        ("linger.ms", "2"),
-        ("compression.type", "lz4"),
-        // The partition of a key as Java's clients choose it.
-        ("partitioner", "murmur2_random"),
-        ("client.id", "reconciler"),
-        ("reconnect.backoff.max.ms", "1000"),
-        ("socket.connection.setup.timeout.ms", "5000"),
-        ("socket.keepalive.enable", "true"),
-    ] {
-        if config.get(key).is_none() {
-            config.set(key, value);
-        }
-    }
-    // Other names of properties that are set below.
-    config.remove("delivery.timeout.ms");
-    config.remove("request.required.acks");
+    let mut config = kafka.producer_config("reconciler", DELIVERY_TIMEOUT)?;
     config
-        .set("acks", "all")
-        .set("enable.idempotence", "true")
-        .set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
         .set("message.max.bytes", NEED_BYTES.to_string())
         // A batch larger than what the topic must take would be refused whole.
         .set("batch.size", (RECORD_BYTES / 2).to_string())
         // One call is in flight at a time, keys and headers on top.
         .set("queue.buffering.max.kbytes", (4 * BATCH_BYTES / 1024).to_string())
         .set("queue.buffering.max.messages", (2 * BATCH_RECORDS).to_string());
-    config.create_native_config().map_err(|error| {
-        ConfigError::new("KAFKA_CONFIG", format!("does not go with acks=all: {error}"))
-    })?;
+    config.create_native_config().map_err(|error| kafka::refused(&error))?;
     Ok(config)
 }
 

@@ -27,6 +27,8 @@ use crate::store::{Advance, Applied, Batch, Item, Store, Verdict};
 const ROLE: &str = "project";
 /// How often the queue of accounts to derive again is looked at, and whether the topic is paused.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How much longer than it takes to gather them records are waited for while inputs wait too.
+const TURN: Duration = Duration::from_millis(5);
 /// What `/readyz` says while the topic is paused.
 const PAUSED: &str = "role project is paused by the breaker; see `reconciler quarantine list`";
 
@@ -56,9 +58,6 @@ pub(crate) async fn run(
     feed.close().await;
     ended
 }
-
-/// How much longer than it takes to gather them records are waited for while inputs wait too.
-const TURN: Duration = Duration::from_millis(5);
 
 struct Projector {
     store: Store,
@@ -104,7 +103,7 @@ impl Projector {
                 () = self.shutdown.cancelled(), if self.paused => return Ok(()),
                 () = tokio::time::sleep(limit.linger + TURN), if self.has_inputs => continue,
                 _ = look.tick() => {
-                    self.rederive().await?;
+                    self.has_inputs = true;
                     let was_paused = self.paused;
                     self.look().await?;
                     if was_paused && !self.paused {

@@ -32,9 +32,7 @@ pub(super) fn derive(
 /// A subject that has moved nothing yet.
 fn begin(kind: SubjectKind, state: &ObjectState, snapshot: &Snapshot, created: i64) -> Target {
     let subject = Subject::new(kind, &state.key.account, &state.key.id);
-    let mut target = Target::nothing(subject, snapshot.created);
-    target.since = created;
-    target
+    Target::begun(subject, created, snapshot.created)
 }
 
 /// The platform's payout leaves Stripe when it is made, and comes back when it fails.

@@ -3,11 +3,9 @@
 
 use crate::id;
 use crate::json::{Doc, Malformed};
-use crate::object::ObjectKey;
 use crate::object::application_fee::{self, ApplicationFee};
-use crate::object::charge::Charge;
-use crate::object::payment_intent::PaymentIntent;
 use crate::object::transfer::Transfer;
+use crate::object::{ObjectKey, destination};
 use crate::row::{Absent, Rows};
 use crate::settings::Settings;
 use crate::state::ObjectState;
@@ -88,8 +86,7 @@ pub fn depends_on(state: &ObjectState) -> Option<String> {
     let account = match snapshot.kind.as_str() {
         "payout" => (!state.key.account.is_empty()).then_some(state.key.account.as_str()),
         "transfer" => Transfer::read(doc).ok().flatten().map(|transfer| transfer.destination),
-        "charge" => Charge::read(doc).ok().and_then(|charge| charge.destination),
-        "payment_intent" => PaymentIntent::read(doc).ok().and_then(|intent| intent.destination),
+        "charge" | "payment_intent" => destination(doc),
         application_fee::NAME => {
             let fee = ApplicationFee::read(doc).ok();
             fee.filter(|fee| fee.originating.is_some()).and_then(|fee| fee.payer)

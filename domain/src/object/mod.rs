@@ -181,7 +181,7 @@ fn nested(doc: Doc<'_>, lists: &[&str], fields: &[&str]) -> Vec<Value> {
 
 /// The connected account that gets the money of a destination charge, in the name since 2018 or the
 /// one before. <https://docs.stripe.com/connect/destination-charges>
-fn destination(doc: Doc<'_>) -> Option<&str> {
+pub fn destination(doc: Doc<'_>) -> Option<&str> {
     let transfer = doc.child("transfer_data");
     let named = transfer.and_then(|transfer| transfer.id_of("destination"));
     named.or_else(|| doc.id_of("destination")).filter(|id| id.starts_with("acct_"))

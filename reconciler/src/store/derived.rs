@@ -121,7 +121,7 @@ async fn quotes(
     pace.before(Step::ReadQuotes).await;
     let txns = rows.txns.iter().map(|txn| &txn.txn_id).chain(&rows.absent.txns);
     let txns: Vec<&str> = txns.map(String::as_str).collect();
-    let (mut ids, orders) = settlement::named(&rows.txns, settings);
+    let (mut ids, orders) = settlement::named(&rows.txns);
     ids.extend(quote::stored(tx, &txns).await?);
     let keys = ids.iter().map(|id| quote_key(id)).chain(orders.iter().map(|id| order_key(id)));
     if let Err(setback) = covered(states, keys) {

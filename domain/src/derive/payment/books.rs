@@ -20,18 +20,13 @@ fn income(settings: &Settings) -> Account {
 impl Payment<'_> {
     /// What the payment itself moves. Its allocation comes once its quote is known.
     pub(super) fn targets(&self, name: &str, settings: &Settings) -> Vec<Target> {
-        let Some(owner) = self.intent.as_ref().map(|seen| seen.state).or_else(|| {
-            let charge = self.main_charge()?;
-            Some(charge.state)
-        }) else {
-            return Vec::new();
-        };
-        let Some(currency) = self.currency() else { return Vec::new() };
-        let account = &owner.key.account;
+        let (state, _) = self.speaker();
+        let (account, currency) = (&state.key.account, self.currency());
         let is_direct = self.is_direct();
         let as_of = self.as_of();
-        let mut capture = Target::nothing(Subject::new(SubjectKind::Capture, account, name), as_of);
-        capture.since = self.milestones().captured_at.unwrap_or(as_of);
+        let since = self.milestones().captured_at.unwrap_or(as_of);
+        let subject = Subject::new(SubjectKind::Capture, account, name);
+        let mut capture = Target::begun(subject, since, as_of);
         if !is_direct {
             capture.moves(currency, self.captured(), income(settings), Account::StripeClearing);
         }
@@ -57,8 +52,7 @@ pub(super) fn refund(
 ) -> Target {
     let Seen { object, state, snapshot } = refund;
     let subject = Subject::new(SubjectKind::Refund, &state.key.account, object.id);
-    let mut target = Target::nothing(subject, snapshot.created);
-    target.since = object.created;
+    let mut target = Target::begun(subject, object.created, snapshot.created);
     if gives_back_captured_money && !object.is_void() && !state.connected {
         let to = income(settings);
         target.moves(&object.currency, object.amount, Account::StripeClearing, to);
@@ -70,8 +64,7 @@ pub(super) fn refund(
 pub(super) fn dispute(dispute: &Seen<'_, Dispute<'_>>) -> Target {
     let Seen { object, state, snapshot } = dispute;
     let subject = Subject::new(SubjectKind::Dispute, &state.key.account, object.id);
-    let mut target = Target::nothing(subject, snapshot.created);
-    target.since = object.created;
+    let mut target = Target::begun(subject, object.created, snapshot.created);
     if state.connected {
         return target;
     }

@@ -182,6 +182,13 @@ impl<'a> Payment<'a> {
             || self.intent.as_ref().is_some_and(|seen| seen.object.latest_charge == Some(charge))
     }
 
+    /// Who speaks for it: the intent, else the main charge.
+    fn speaker(&self) -> (&'a ObjectState, &'a Snapshot) {
+        let intent = self.intent.as_ref().map(|seen| (seen.state, seen.snapshot));
+        let charge = || self.main_charge().map(|seen| (seen.state, seen.snapshot));
+        intent.or_else(charge).expect("a payment has an intent or a charge")
+    }
+
     /// The charge that a refund gives back: the one it names, else the only captured one.
     fn charge_of(&self, refund: &Refund<'_>) -> Option<&Seen<'a, Charge<'a>>> {
         if let Some(id) = refund.charge {

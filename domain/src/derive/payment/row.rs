@@ -21,11 +21,8 @@ impl Payment<'_> {
     pub(super) fn row(&self, name: &str, settings: &Settings) -> row::Txn {
         let intent = self.intent.as_ref();
         let charge = self.main_charge();
-        let (account, snapshot) = match (intent, charge) {
-            (Some(seen), _) => (&seen.state.key.account, seen.snapshot),
-            (None, Some(seen)) => (&seen.state.key.account, seen.snapshot),
-            (None, None) => unreachable!("a payment has an intent or a charge"),
-        };
+        let (state, snapshot) = self.speaker();
+        let account = &state.key.account;
         let (captured_cents, refunded_cents) = (self.captured(), self.refunded());
         let is_refunded = captured_cents > 0 && refunded_cents >= captured_cents;
         let status = match (intent, charge) {
@@ -83,7 +80,7 @@ impl Payment<'_> {
             application_fee_cents: self.application_fee(),
             fee_cents: 0,
             tax_cents: 0,
-            currency: self.currency().unwrap_or_default().to_owned(),
+            currency: self.currency().to_owned(),
             meta: meta(&docs, &self.reviews, &self.warnings),
             created_at: intent
                 .and_then(|seen| seen.object.created)
@@ -106,9 +103,10 @@ impl Payment<'_> {
     }
 
     /// ISO 4217, upper case.
-    pub(super) fn currency(&self) -> Option<&str> {
-        let intent = self.intent.as_ref().map(|seen| seen.object.currency.as_str());
-        intent.or_else(|| Some(self.main_charge()?.object.currency.as_str()))
+    pub(super) fn currency(&self) -> &str {
+        let intent = self.intent.as_ref().map(|seen| &seen.object.currency);
+        let charge = || self.main_charge().map(|seen| &seen.object.currency);
+        intent.or_else(charge).map_or("", String::as_str)
     }
 
     /// What the metadata of the intent, else of the charge, else of a checkout session says.

@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 use service::exit::Outcome;
+use service::stdout;
 use sqlx::{Connection as _, PgConnection};
 
 use super::kept::{self, Key};
@@ -44,12 +45,13 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         let mut connection = pool.acquire().await?;
         discard(&mut connection, &keys, &arguments.reason, operation).await?;
         let result = json!({"operation": operation, "discarded": keys.len()});
-        let mut out = std::io::stdout().lock();
-        if arguments.read.json {
-            writeln!(out, "{result}")?;
-        } else {
-            writeln!(out, "{} discarded; operation {operation}", keys.len())?;
-        }
+        stdout::print(|out| {
+            if arguments.read.json {
+                writeln!(out, "{result}")
+            } else {
+                writeln!(out, "{} discarded; operation {operation}", keys.len())
+            }
+        })?;
         Ok((Outcome::Done, json!({"discarded": keys.len()})))
     })
     .await

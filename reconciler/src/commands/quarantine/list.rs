@@ -9,6 +9,7 @@ use domain::event::Reason;
 use domain::record::header;
 use serde_json::{Value, json};
 use service::exit::Outcome;
+use service::stdout;
 use sqlx::{PgConnection, Row as _};
 
 use super::kept;
@@ -51,18 +52,19 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let paused = paused(&mut connection).await?;
     let has_open = records.iter().any(|record| record["state"] == "open");
     let found = has_open || !paused.is_empty();
-    let mut out = std::io::stdout().lock();
-    if arguments.read.json {
-        writeln!(out, "{}", json!({"paused": paused, "matching": total, "records": records}))?;
-    } else {
+    stdout::print(|out| {
+        if arguments.read.json {
+            let document = json!({"paused": paused, "matching": total, "records": records});
+            return writeln!(out, "{document}");
+        }
         for topic in &paused {
-            tell_paused(&mut out, topic)?;
+            tell_paused(out, topic)?;
         }
         if !records.is_empty() {
             writeln!(out, "{}", table(&records))?;
         }
-        writeln!(out, "{} of {total} matching records", records.len())?;
-    }
+        writeln!(out, "{} of {total} matching records", records.len())
+    })?;
     Ok(if found { Outcome::Found } else { Outcome::Done })
 }
 

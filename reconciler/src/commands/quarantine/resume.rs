@@ -6,6 +6,7 @@ use std::io::Write as _;
 use clap::Args;
 use serde_json::{Value, json};
 use service::exit::Outcome;
+use service::stdout;
 use sqlx::types::Json;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
@@ -106,20 +107,21 @@ fn let_through(through: &mut Offsets, positions: &Offsets, more: u32) {
 }
 
 fn print(arguments: &Arguments, result: &Value) -> anyhow::Result<Outcome> {
-    let mut out = std::io::stdout().lock();
-    if arguments.read.json {
-        writeln!(out, "{result}")?;
-        return Ok(Outcome::Done);
-    }
-    let resumed = result["resumed"].as_array().map_or(&[][..], Vec::as_slice);
-    if resumed.is_empty() {
-        writeln!(out, "nothing is paused")?;
-    }
-    for topic in resumed {
-        let topic_id = topic["topic_id"].as_str().unwrap_or_default();
-        let operation = &result["operation"];
-        writeln!(out, "topic {topic_id} goes on; operation {operation}")?;
-    }
+    stdout::print(|out| {
+        if arguments.read.json {
+            return writeln!(out, "{result}");
+        }
+        let resumed = result["resumed"].as_array().map_or(&[][..], Vec::as_slice);
+        if resumed.is_empty() {
+            writeln!(out, "nothing is paused")?;
+        }
+        for topic in resumed {
+            let topic_id = topic["topic_id"].as_str().unwrap_or_default();
+            let operation = &result["operation"];
+            writeln!(out, "topic {topic_id} goes on; operation {operation}")?;
+        }
+        Ok(())
+    })?;
     Ok(Outcome::Done)
 }
 

@@ -1,6 +1,6 @@
 //! `reconciler quarantine show`.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,6 +8,7 @@ use clap::Args;
 use domain::record::header;
 use serde_json::{Map, Value, json};
 use service::exit::Outcome;
+use service::stdout;
 use sha2::{Digest as _, Sha256};
 
 use super::kept::{self, Kept};
@@ -69,26 +70,27 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     .await
 }
 
-fn print(records: &[Kept], arguments: &Arguments) -> anyhow::Result<()> {
+fn print(records: &[Kept], arguments: &Arguments) -> io::Result<()> {
     let documents: Vec<Value> =
         records.iter().map(|kept| document(kept, arguments.reveal)).collect();
-    let mut out = std::io::stdout().lock();
-    if arguments.read.json {
-        writeln!(out, "{}", json!({"revealed": arguments.reveal, "records": documents}))?;
-        return Ok(());
-    }
-    for document in &documents {
-        for name in NAMES {
-            match &document[name] {
-                Value::Null => {}
-                Value::String(text) => writeln!(out, "{name:<16}{text}")?,
-                value @ Value::Object(_) => writeln!(out, "{name}\n{value:#}")?,
-                other => writeln!(out, "{name:<16}{other}")?,
-            }
+    stdout::print(|out| {
+        if arguments.read.json {
+            let document = json!({"revealed": arguments.reveal, "records": documents});
+            return writeln!(out, "{document}");
         }
-        writeln!(out)?;
-    }
-    Ok(())
+        for document in &documents {
+            for name in NAMES {
+                match &document[name] {
+                    Value::Null => {}
+                    Value::String(text) => writeln!(out, "{name:<16}{text}")?,
+                    value @ Value::Object(_) => writeln!(out, "{name}\n{value:#}")?,
+                    other => writeln!(out, "{name:<16}{other}")?,
+                }
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    })
 }
 
 /// What is shown of a record. A body that is no JSON has no keys to mask by: it is left out, unless

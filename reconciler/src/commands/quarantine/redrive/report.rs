@@ -5,6 +5,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 use service::exit::Outcome;
+use service::stdout;
 
 use crate::mask;
 use crate::store::{Applied, Change, Item};
@@ -64,20 +65,17 @@ impl Report {
 
     /// Prints what was done.
     pub(super) fn print(&self, operation: Option<i64>, json: bool) -> anyhow::Result<Outcome> {
-        let mut out = std::io::stdout().lock();
-        if json {
-            let mut document = self.summary();
-            document["operation"] = operation.into();
-            document["failures"] = self.failures.clone().into();
-            writeln!(out, "{document}")?;
-            return Ok(self.outcome());
-        }
-        let Some(operation) = operation else {
-            writeln!(out, "nothing is open")?;
-            return Ok(Outcome::Done);
-        };
-        self.tell(&mut out, ["redriven", "queued", "stay"])?;
-        writeln!(out, "operation {operation}")?;
+        stdout::print(|out| {
+            if json {
+                let mut document = self.summary();
+                document["operation"] = operation.into();
+                document["failures"] = self.failures.clone().into();
+                return writeln!(out, "{document}");
+            }
+            let Some(operation) = operation else { return writeln!(out, "nothing is open") };
+            self.tell(out, ["redriven", "queued", "stay"])?;
+            writeln!(out, "operation {operation}")
+        })?;
         Ok(self.outcome())
     }
 
@@ -88,24 +86,24 @@ impl Report {
         left: usize,
         json: bool,
     ) -> anyhow::Result<Outcome> {
-        let mut out = std::io::stdout().lock();
-        if json {
-            let mut document = self.summary();
-            document["dry_run"] = true.into();
-            document["failures"] = self.failures.clone().into();
-            document["not_tried"] = left.into();
-            document["changes"] = changes.iter().map(change_json).collect();
-            writeln!(out, "{document}")?;
-            return Ok(self.outcome());
-        }
-        self.tell(&mut out, ["would be redriven", "would be queued", "would stay"])?;
-        for change in changes {
-            tell_change(&mut out, change)?;
-        }
-        if left > 0 {
-            writeln!(out, "{left} more were not tried: a dry run has a limit")?;
-        }
-        writeln!(out, "rows that would change: {}; nothing was changed", changes.len())?;
+        stdout::print(|out| {
+            if json {
+                let mut document = self.summary();
+                document["dry_run"] = true.into();
+                document["failures"] = self.failures.clone().into();
+                document["not_tried"] = left.into();
+                document["changes"] = changes.iter().map(change_json).collect();
+                return writeln!(out, "{document}");
+            }
+            self.tell(out, ["would be redriven", "would be queued", "would stay"])?;
+            for change in changes {
+                tell_change(out, change)?;
+            }
+            if left > 0 {
+                writeln!(out, "{left} more were not tried: a dry run has a limit")?;
+            }
+            writeln!(out, "rows that would change: {}; nothing was changed", changes.len())
+        })?;
         Ok(self.outcome())
     }
 
