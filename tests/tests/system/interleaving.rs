@@ -203,3 +203,66 @@ async fn the_disputes_row_is_there_in_every_interleaving() {
     assert_eq!(runs, STEPS.len() * STEPS.len() * 2);
     scratch.drop().await;
 }
+
+/// Two payments of one quote, whose fee does not part evenly: whoever comes second must see the
+/// first, or both would have the larger part.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_payments_part_their_quote_in_every_interleaving() {
+    let scratch = Scratch::new("parting").await;
+    let a = Arc::new(scratch.store("pa"));
+    let b = Arc::new(scratch.store("pb"));
+    a.begin(&[(0, 0)].into()).await.unwrap();
+    let mut stripe = Stripe::new(12, 1_760_000_000);
+    // From the first statement on that a quote has to do with.
+    let steps = [
+        Step::LockObjects,
+        Step::ReadProviders,
+        Step::ReadQuotes,
+        Step::SaveObjects,
+        Step::WriteTxns,
+        Step::WriteLedger,
+        Step::Commit,
+    ];
+    for first in steps {
+        for second in steps {
+            let quote = format!("qte_{first:?}_{second:?}");
+            sqlx::query(
+                "insert into pay.quote (quote_id, buyer_id, provider_id, role_code, currency,
+                   subtotal_cents, platform_fee_cents, total_cents, policy_snapshot)
+                 values ($1, 'b', 'p', 'r', 'USD', 1899, 101, 2000, '{}')",
+            )
+            .bind(&quote)
+            .execute(&scratch.pool)
+            .await
+            .unwrap();
+            let mut payment = || {
+                let life = stripe.lifecycle_in(Scenario::ChargeOnly, Shape::Flat);
+                let mut event = life.events[0].body.clone();
+                let object = &mut event["data"]["object"];
+                object["metadata"] = serde_json::json!({"quote_id": quote});
+                object["currency"] = "usd".into();
+                for field in ["amount", "amount_captured"] {
+                    object[field] = 1000.into();
+                }
+                event
+            };
+            let one = Running::start(&a, "pa", payment(), first);
+            one.settle(&scratch.pool).await;
+            let other = Running::start(&b, "pb", payment(), second);
+            other.settle(&scratch.pool).await;
+            one.go_on();
+            one.settle(&scratch.pool).await;
+            other.go_on();
+            one.end().await;
+            other.end().await;
+            let fees: Vec<i64> =
+                sqlx::query_scalar("select fee_cents from pay.txn where quote_id = $1 order by 1")
+                    .bind(&quote)
+                    .fetch_all(&scratch.pool)
+                    .await
+                    .unwrap();
+            assert_eq!(fees, [50, 51], "{first:?}, {second:?}");
+        }
+    }
+    scratch.drop().await;
+}
