@@ -1,0 +1,96 @@
+//! The queries that panels show and alerts judge, each once.
+
+/// 1 for each process that answers Prometheus.
+pub const UP: &str = "up{<both>}";
+/// Starts of each process.
+pub const RESTARTS: &str = "changes(process_start_time_seconds{<both>}[30m])";
+
+/// Requests that got no 200 though they may have been Stripe's, and all of these.
+pub const UNANSWERED: &str =
+    r#"sum(rate(ingest_requests_total{<ingest>, outcome=~"unavailable|overloaded"}[<window>]))"#;
+
+/// Genuine webhooks of the last half hour: what matched a secret, whatever came of it.
+pub const WEBHOOKS: &str = "sum(increase(ingest_secret_matches_total{<ingest>}[30m]))";
+/// The same half hour of last week.
+pub const WEBHOOKS_LAST_WEEK: &str =
+    "sum(increase(ingest_secret_matches_total{<ingest>}[30m] offset 1w))";
+
+/// 0 for a role that has halted or ended.
+pub const ROLE_UP: &str = "reconciler_role_up{<reconciler>}";
+/// 1 while the breaker keeps the role paused.
+pub const PAUSED: &str = "max by (role) (reconciler_paused{<reconciler>})";
+
+/// Requests of Stripe's that were answered 200 in time.
+pub const ANSWERED_IN_TIME: &str = r#"sum(rate(ingest_request_duration_seconds_bucket{<ingest>, outcome="accepted", le="<in time>"}[<window>]))"#;
+/// Requests that were, or may have been, Stripe's and genuine: not those refused for their signature,
+/// which anybody can send.
+pub const ASKED: &str = r#"sum(rate(ingest_requests_total{<ingest>, outcome=~"accepted|unavailable|overloaded"}[<window>]))"#;
+/// Requests within ten minutes to each endpoint.
+pub const REQUESTS_10M: &str =
+    r#"sum by (endpoint) (increase(ingest_requests_total{<ingest>, endpoint!="none"}[10m]))"#;
+/// Of these, the ones refused for their signature.
+pub const REFUSED_10M: &str =
+    r#"sum by (endpoint) (increase(ingest_requests_total{<ingest>, outcome="refused"}[10m]))"#;
+/// Genuine webhooks that were refused: their time is too far from ours.
+pub const GENUINE_REFUSED: &str = r#"sum by (endpoint) (increase(ingest_refusals_total{<ingest>, reason="timestamp_outside_tolerance"}[5m]))"#;
+/// Verified webhooks that are too large for Kafka, or bodies over our own limit.
+pub const TOO_LARGE: &str =
+    r#"sum by (endpoint) (increase(ingest_requests_total{<ingest>, outcome="too_large"}[1h]))"#;
+/// Share of a day's requests to each endpoint that got a 200.
+pub const STRIPE_SHARE: &str = r#"sum by (endpoint) (increase(ingest_requests_total{<ingest>, endpoint!="none", outcome="accepted"}[1d]))
+/ sum by (endpoint) (increase(ingest_requests_total{<ingest>, endpoint!="none"}[1d]))"#;
+/// Requests within an hour to each endpoint, the ones that say nothing of Stripe included.
+pub const REQUESTS_1H: &str =
+    r#"sum by (endpoint) (increase(ingest_requests_total{<ingest>, endpoint!="none"}[1h]))"#;
+/// How often each secret matched within the time that makes it one in use.
+pub const SECRET_MATCHES: &str =
+    "sum by (endpoint, secret) (increase(ingest_secret_matches_total{<ingest>}[1d]))";
+/// How often it did lately.
+pub const SECRET_MATCHED: &str =
+    "sum by (endpoint, secret) (increase(ingest_secret_matches_total{<ingest>}[1h]))";
+/// How long the certificate is still valid. Only with TLS.
+pub const CERTIFICATE: &str = "ingest_certificate_expiry_timestamp_seconds{<ingest>} - time()";
+
+/// Records that each role has yet to do, over all processes.
+pub const LAG_RECORDS: &str = "sum by (role) (reconciler_lag_records{<reconciler>})";
+/// Age of the oldest record that the role project has yet to do.
+pub const PROJECTION_LAG: &str = r#"max(reconciler_lag_seconds{<reconciler>, role="project"})"#;
+/// Age of the oldest record that the role archive has yet to do.
+pub const ARCHIVE_LAG: &str = r#"max(reconciler_lag_seconds{<reconciler>, role="archive"})"#;
+/// Records of each partition that each role has yet to do, whether or not somebody consumes it.
+pub const PARTITION_LAG: &str =
+    "max by (role, partition) (reconciler_position_lag_records{<reconciler>})";
+/// Records of each partition that its consumer has yet to do; nothing where nobody consumes it.
+pub const CONSUMED_LAG: &str = "max by (role, partition) (reconciler_lag_records{<reconciler>})";
+/// Records that retention deleted before a role had read them.
+pub const LOST: &str = "max by (role, partition) (reconciler_lost_records{<reconciler>})";
+/// Webhooks whose rows were there in time.
+pub const ROWS_IN_TIME: &str = r#"sum(rate(reconciler_webhook_to_row_seconds_bucket{<reconciler>, le="<in time>"}[<window>]))"#;
+/// All of them.
+pub const ROWS: &str = "sum(rate(reconciler_webhook_to_row_seconds_count{<reconciler>}[<window>]))";
+/// Domain events that a sink had in time.
+pub const PUBLISHED_IN_TIME: &str = r#"sum by (sink) (rate(reconciler_webhook_to_sink_seconds_bucket{<reconciler>, le="<in time>"}[<window>]))"#;
+/// All that a sink had.
+pub const PUBLISHED: &str =
+    "sum by (sink) (rate(reconciler_webhook_to_sink_seconds_count{<reconciler>}[<window>]))";
+/// Age of the oldest domain event that waits for each sink.
+pub const OUTBOX_AGE: &str = "max by (sink) (reconciler_outbox_oldest_seconds{<reconciler>})";
+/// Domain events that are too large for any sink.
+pub const OUTBOX_PARKED: &str = "max by (sink) (reconciler_outbox_parked_rows{<reconciler>})";
+
+/// Open records in quarantine.
+pub const QUARANTINE: &str = "max by (reason) (reconciler_quarantine_open_records{<reconciler>})";
+/// Age of the oldest open discrepancy of each kind.
+pub const DISCREPANCY_AGE: &str =
+    "max by (kind) (reconciler_discrepancies_oldest_seconds{<reconciler>})";
+/// How much money the open ones are about, in minor units.
+pub const DISCREPANCY_AMOUNT: &str = "sum by (currency) (max by (kind, currency) (reconciler_discrepancies_open_minor_units{<reconciler>}))";
+/// Currencies whose postings do not add up to zero.
+pub const LEDGER: &str = "max(reconciler_ledger_unbalanced_currencies{<reconciler>})";
+/// How long ago the ledger was last checked.
+pub const LEDGER_CHECK_AGE: &str =
+    "time() - max(reconciler_ledger_checked_timestamp_seconds{<reconciler>})";
+/// How long ago the gauges of the database were last read.
+pub const SAMPLE_AGE: &str = "time() - max(reconciler_sampled_timestamp_seconds{<reconciler>})";
+/// Quotes and providers that are set aside because PostgreSQL refused them.
+pub const INPUTS_ASIDE: &str = "max by (kind) (reconciler_inputs_set_aside{<reconciler>})";
