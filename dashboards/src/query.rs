@@ -1,25 +1,32 @@
-//! One text of PromQL for rules and panels, with places for what differs between them.
+//! One text of PromQL for rules and panels, with places for what differs between them: `<ingest>`,
+//! `<reconciler>` and `<both>` for the matchers of the programs, `<window>` for a time.
 
 use crate::settings::{INGEST_JOB, RECONCILER_JOB};
 
-/// Matchers of a panel: what the dashboard's variables choose.
+/// What a dashboard's variables choose.
 const CHOSEN: &str = r#"job=~"$job", instance=~"$instance""#;
 
-/// The query as a rule asks it. `<ingest>`, `<reconciler>` and `<both>` stand for the matchers of
-/// the programs' jobs; what a rule asks over a time names that itself (see [`over`]).
-pub fn in_rule(query: &str) -> String {
-    query
-        .replace("<ingest>", &format!(r#"job="{INGEST_JOB}""#))
-        .replace("<reconciler>", &format!(r#"job="{RECONCILER_JOB}""#))
-        .replace("<both>", &format!(r#"job=~"{INGEST_JOB}|{RECONCILER_JOB}""#))
+/// The places in a query, and the matchers of the programs that they stand for.
+fn places() -> [(&'static str, String); 3] {
+    [
+        ("<ingest>", format!(r#"job="{INGEST_JOB}""#)),
+        ("<reconciler>", format!(r#"job="{RECONCILER_JOB}""#)),
+        ("<both>", format!(r#"job=~"{INGEST_JOB}|{RECONCILER_JOB}""#)),
+    ]
 }
 
-/// The query as a panel asks it: of the chosen jobs and instances, at the dashboard's resolution.
+/// The query as a rule asks it; over a time that it names itself (see [`over`]).
+pub fn in_rule(query: &str) -> String {
+    let fill = |query: String, (place, matchers): (&str, String)| query.replace(place, &matchers);
+    places().into_iter().fold(query.to_owned(), fill)
+}
+
+/// The query as a panel asks it: only of what the dashboard's variables choose, at its resolution.
 pub fn in_panel(query: &str) -> String {
-    let query = ["<ingest>", "<reconciler>", "<both>"]
-        .iter()
-        .fold(query.to_owned(), |query, place| query.replace(place, CHOSEN));
-    over(&query, "$__rate_interval")
+    let fill = |query: String, (place, matchers): (&str, String)| {
+        query.replace(place, &format!("{matchers}, {CHOSEN}"))
+    };
+    over(&places().into_iter().fold(query.to_owned(), fill), "$__rate_interval")
 }
 
 /// The query with `<window>` filled in.
@@ -35,7 +42,7 @@ mod tests {
     fn a_rule_asks_a_job_and_a_panel_what_is_chosen() {
         let query = "sum(rate(x_total{<ingest>}[<window>]))";
         assert_eq!(in_rule(&over(query, "5m")), r#"sum(rate(x_total{job="ingest"}[5m]))"#);
-        let panel = r#"sum(rate(x_total{job=~"$job", instance=~"$instance"}[$__rate_interval]))"#;
+        let panel = r#"sum(rate(x_total{job="ingest", job=~"$job", instance=~"$instance"}[$__rate_interval]))"#;
         assert_eq!(in_panel(query), panel);
         assert_eq!(in_rule("up{<both>}"), r#"up{job=~"ingest|reconciler"}"#);
     }

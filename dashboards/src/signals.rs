@@ -5,9 +5,19 @@ pub const UP: &str = "up{<both>}";
 /// Starts of each process.
 pub const RESTARTS: &str = "changes(process_start_time_seconds{<both>}[30m])";
 
-/// Requests that got no 200 though they may have been Stripe's, and all of these.
-pub const UNANSWERED: &str =
-    r#"sum(rate(ingest_requests_total{<ingest>, outcome=~"unavailable|overloaded"}[<window>]))"#;
+/// Kafka clients, 1 for those that reach no broker.
+pub const KAFKA_UNREACHED: &str =
+    "max by (job, instance, client) (kafka_client_broker_up{<both>}) == bool 0";
+/// Records that Kafka did not acknowledge within five minutes.
+pub const KAFKA_ERRORS: &str =
+    r#"sum by (reason) (increase(ingest_publish_errors_total{<ingest>, reason!="too_large"}[5m]))"#;
+/// Transactions within five minutes that PostgreSQL did not answer, or not in time.
+pub const POSTGRES_ERRORS: &str = r#"sum by (reason) (increase(reconciler_transaction_retries_total{<reconciler>, reason!~"links|behind|serialization|deadlock"}[5m]))"#;
+/// Writes to S3 that failed within five minutes.
+pub const S3_ERRORS: &str =
+    r#"sum(increase(reconciler_archive_puts_total{<reconciler>, result="failed"}[5m]))"#;
+/// Calls to Firehose of which nothing came within five minutes.
+pub const FIREHOSE_ERRORS: &str = r#"sum(increase(reconciler_publish_calls_total{<reconciler>, sink="firehose", result="failed"}[5m]))"#;
 
 /// Genuine webhooks of the last half hour: what matched a secret, whatever came of it.
 pub const WEBHOOKS: &str = "sum(increase(ingest_secret_matches_total{<ingest>}[30m]))";
@@ -94,3 +104,22 @@ pub const LEDGER_CHECK_AGE: &str =
 pub const SAMPLE_AGE: &str = "time() - max(reconciler_sampled_timestamp_seconds{<reconciler>})";
 /// Quotes and providers that are set aside because PostgreSQL refused them.
 pub const INPUTS_ASIDE: &str = "max by (kind) (reconciler_inputs_set_aside{<reconciler>})";
+/// Dangers in the settings of the topics.
+pub const TOPIC_DANGER: &str = r#"max by (code) (
+  label_replace(ingest_topic_warning{<ingest>}, "code", "$1", "warning", "(.+)")
+  or reconciler_topic_warning{<reconciler>}
+)"#;
+/// Share of the places in flight that are taken.
+pub const IN_FLIGHT: &str =
+    "ingest_in_flight_requests{<ingest>} / ingest_max_in_flight_requests{<ingest>}";
+/// Share of the bytes in flight that are taken.
+pub const IN_FLIGHT_BYTES: &str =
+    "ingest_in_flight_bytes{<ingest>} / ingest_max_in_flight_bytes{<ingest>}";
+/// Share of the connections that are open.
+pub const CONNECTIONS: &str = "ingest_connections{<ingest>} / ingest_max_connections{<ingest>}";
+/// Producers that each process replaced within an hour.
+pub const PRODUCER_REPLACED: &str =
+    "sum by (instance, cause) (increase(ingest_producer_replacements_total{<ingest>}[1h]))";
+/// Reloads of the secrets that failed within an hour.
+pub const RELOADS_FAILED: &str =
+    r#"sum by (instance) (increase(ingest_secret_reloads_total{<ingest>, result="failed"}[1h]))"#;

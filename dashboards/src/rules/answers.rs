@@ -2,9 +2,10 @@
 
 use super::burn::{Objective, Words};
 use crate::rule::{Alert, Case, Group, Severity, above};
-use crate::settings::{ANSWERS_OBJECTIVE, ANSWERS_SECONDS, REFUSED_MIN};
+use crate::settings::{ANSWERS_OBJECTIVE, ANSWERS_SECONDS, LIMIT_SHARE, REFUSED_MIN};
 use crate::signals::{
-    ANSWERED_IN_TIME, ASKED, GENUINE_REFUSED, REFUSED_10M, REQUESTS_10M, TOO_LARGE,
+    ANSWERED_IN_TIME, ASKED, CONNECTIONS, GENUINE_REFUSED, IN_FLIGHT, IN_FLIGHT_BYTES,
+    PRODUCER_REPLACED, REFUSED_10M, RELOADS_FAILED, REQUESTS_10M, TOO_LARGE,
 };
 
 /// Stripe's requests are answered 200 in time.
@@ -166,6 +167,78 @@ fn too_large() -> Alert {
                 "1 requests to default in an hour were too large",
             ),
             Case::quiet([(TOO_LARGE_SERIES, "0x10 1x90")], "80m"),
+        ],
+    }
+}
+
+fn near_limit() -> Alert {
+    const USED: &str = r#"ingest_in_flight_bytes{job="ingest",instance="a"}"#;
+    const MAX: &str = r#"ingest_max_in_flight_bytes{job="ingest",instance="a"}"#;
+    Alert {
+        name: "IngestNearLimit",
+        severity: Severity::Ticket,
+        condition: above(IN_FLIGHT, LIMIT_SHARE)
+            .or(above(IN_FLIGHT_BYTES, LIMIT_SHARE))
+            .or(above(CONNECTIONS, LIMIT_SHARE)),
+        hold: "5m",
+        summary: "{{ $value | humanizePercentage }} of a limit of ingest {{ $labels.instance }} is in use",
+        description: "At 100 % Stripe is answered 503, or its connections wait. Mostly Kafka \
+            acknowledges slowly; otherwise start more processes.",
+        cases: vec![
+            Case::fires(
+                [(USED, "0 95x20"), (MAX, "100x21")],
+                "15m",
+                [("job", "ingest"), ("instance", "a")],
+                "95% of a limit of ingest a is in use",
+            ),
+            Case::quiet([(USED, "0 95 95 10x20"), (MAX, "100x21")], "15m"),
+        ],
+    }
+}
+
+fn producer_replaced() -> Alert {
+    const REPLACED: &str =
+        r#"ingest_producer_replacements_total{job="ingest",instance="a",cause="stuck"}"#;
+    Alert {
+        name: "ProducerReplaced",
+        severity: Severity::Ticket,
+        condition: above(PRODUCER_REPLACED, 2),
+        hold: "0m",
+        summary: "Ingest {{ $labels.instance }} has replaced its producer {{ $value | humanize }} times in an \
+            hour: {{ $labels.cause }}",
+        description: "Once is a bad moment of a broker. Over and over, something keeps it from working \
+            though Kafka has a leader: permissions, a broker that answers nothing, the client itself.",
+        cases: vec![
+            Case::fires(
+                [(REPLACED, "0x5 1 2 3 4x60")],
+                "60m",
+                [("instance", "a"), ("cause", "stuck")],
+                "Ingest a has replaced its producer 4 times in an hour: stuck",
+            ),
+            Case::quiet([(REPLACED, "0x5 1x60")], "60m"),
+        ],
+    }
+}
+
+fn reload_failed() -> Alert {
+    const FAILED: &str =
+        r#"ingest_secret_reloads_total{job="ingest",instance="a",result="failed"}"#;
+    Alert {
+        name: "SecretReloadFailed",
+        severity: Severity::Ticket,
+        condition: above(RELOADS_FAILED, 0),
+        hold: "0m",
+        summary: "Ingest {{ $labels.instance }} could not read its secrets again",
+        description: "It goes on with those that it had. If a secret was rolled, what is signed with \
+            the new one alone is refused: mend the file and send SIGHUP again.",
+        cases: vec![
+            Case::fires(
+                [(FAILED, "0x5 1x20")],
+                "10m",
+                [("instance", "a")],
+                "Ingest a could not read its secrets again",
+            ),
+            Case::quiet([(FAILED, "1x100")], "90m"),
         ],
     }
 }

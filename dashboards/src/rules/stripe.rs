@@ -69,7 +69,7 @@ fn stripe_may_disable() -> Alert {
                 [(ACCEPTED, "0+10x600 6000x900"), (UNAVAILABLE, "0x600 0+10x900")],
                 "1499m",
                 [("endpoint", "default")],
-                "Only 37.6% of a day's requests to default were answered 200",
+                "Only 37.87% of a day's requests to default were answered 200",
             ),
             Case::quiet([(ACCEPTED, "0+10x1500"), (REFUSED, "0+5x1500")], "1499m"),
         ],
