@@ -123,3 +123,8 @@ pub const PRODUCER_REPLACED: &str =
 /// Reloads of the secrets that failed within an hour.
 pub const RELOADS_FAILED: &str =
     r#"sum by (instance) (increase(ingest_secret_reloads_total{<ingest>, result="failed"}[1h]))"#;
+
+/// Share of each endpoint's requests within ten minutes that were refused for their signature.
+pub fn refused_share() -> String {
+    format!("{REFUSED_10M}\n/ {REQUESTS_10M}")
+}

@@ -5,11 +5,11 @@ use crate::rule::{Alert, Case, Group, Severity, above};
 use crate::settings::{ANSWERS_OBJECTIVE, ANSWERS_SECONDS, LIMIT_SHARE, REFUSED_MIN};
 use crate::signals::{
     ANSWERED_IN_TIME, ASKED, CONNECTIONS, GENUINE_REFUSED, IN_FLIGHT, IN_FLIGHT_BYTES,
-    PRODUCER_REPLACED, REFUSED_10M, RELOADS_FAILED, REQUESTS_10M, TOO_LARGE,
+    PRODUCER_REPLACED, REFUSED_10M, RELOADS_FAILED, TOO_LARGE, refused_share,
 };
 
 /// Stripe's requests are answered 200 in time.
-pub(crate) fn objective() -> Objective {
+pub fn objective() -> Objective {
     Objective {
         name: "answers",
         good: ANSWERED_IN_TIME.replace("<in time>", ANSWERS_SECONDS),
@@ -98,12 +98,11 @@ fn burning_slowly() -> Alert {
 }
 
 fn endpoint_refused() -> Alert {
-    // Not fewer refusals than requests; they are compared as shares so that panels can show them.
-    let share = format!("{REFUSED_10M}\n/ {REQUESTS_10M}");
     Alert {
         name: "EndpointRefused",
         severity: Severity::Page,
-        condition: above(&share, 0.999).and_on("endpoint", above(REFUSED_10M, REFUSED_MIN)),
+        condition: above(&refused_share(), 0.999)
+            .and_on("endpoint", above(REFUSED_10M, REFUSED_MIN)),
         hold: "5m",
         summary: "Every request to the endpoint {{ $labels.endpoint }} is refused for its signature",
         description: "Mostly the endpoint's secret is not the one that Stripe signs with. Stripe \

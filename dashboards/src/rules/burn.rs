@@ -35,19 +35,25 @@ impl Objective {
         let windows = |pick: fn(&Burn) -> Vec<&'static str>| -> BTreeSet<&'static str> {
             burns.clone().flat_map(pick).collect()
         };
-        let (good, total) = (&self.good, &self.total);
-        // What was never good has no series yet, and what never came has none at all.
-        let bad = format!("{total} - ({good} or {total} * 0)");
-        let ratios =
-            windows(|(_, long, short)| vec![long, short]).into_iter().map(|window| Record {
-                name: self.bad_ratio(window),
-                query: over(&format!("({bad})\n/ {total}"), window),
-            });
+        let ratios = windows(|(_, long, short)| vec![long, short]).into_iter().map(|window| {
+            Record { name: self.bad_ratio(window), query: over(&self.bad(), window) }
+        });
         let counts = windows(|(_, long, _)| vec![long]).into_iter().map(|window| Record {
             name: self.bad_count(window),
-            query: over(&bad.replace("rate(", "increase("), window),
+            query: over(&self.missed().replace("rate(", "increase("), window),
         });
         ratios.chain(counts).collect()
+    }
+
+    /// The share of what is bad; with `<window>`.
+    pub fn bad(&self) -> String {
+        format!("({})\n/ {}", self.missed(), self.total)
+    }
+
+    /// What was never good has no series yet.
+    fn missed(&self) -> String {
+        let (good, total) = (&self.good, &self.total);
+        format!("{total} - ({good} or {total} * 0)")
     }
 
     fn burns(&self, burns: [Burn; 2]) -> Condition {

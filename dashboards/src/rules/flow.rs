@@ -12,7 +12,7 @@ use crate::signals::{
 };
 
 /// A webhook's row is there in time.
-pub(crate) fn rows() -> Objective {
+pub fn rows() -> Objective {
     Objective {
         name: "rows",
         good: ROWS_IN_TIME.replace("<in time>", ROWS_SECONDS),
@@ -22,7 +22,7 @@ pub(crate) fn rows() -> Objective {
 }
 
 /// A sink has a domain event in time.
-pub(crate) fn publish() -> Objective {
+pub fn publish() -> Objective {
     Objective {
         name: "publish",
         good: PUBLISHED_IN_TIME.replace("<in time>", PUBLISH_SECONDS),
