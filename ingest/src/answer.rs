@@ -33,19 +33,37 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
+    /// The metric label of each kind of answer, at its [`index`](Self::index).
+    pub(crate) const OUTCOMES: [&'static str; 9] = [
+        "accepted",
+        "refused",
+        "too_large",
+        "body_timed_out",
+        "body_incomplete",
+        "overloaded",
+        "unavailable",
+        "not_found",
+        "method_not_allowed",
+    ];
+
+    /// Place of its kind in [`OUTCOMES`](Self::OUTCOMES).
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Accepted => 0,
+            Self::Refused(_) => 1,
+            Self::TooLarge => 2,
+            Self::BodyTimedOut => 3,
+            Self::BodyIncomplete => 4,
+            Self::Overloaded => 5,
+            Self::Unavailable => 6,
+            Self::NotFound => 7,
+            Self::MethodNotAllowed => 8,
+        }
+    }
+
     /// The metric label, a closed set.
     pub(crate) const fn outcome(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Refused(_) => "refused",
-            Self::TooLarge => "too_large",
-            Self::BodyTimedOut => "body_timed_out",
-            Self::BodyIncomplete => "body_incomplete",
-            Self::Overloaded => "overloaded",
-            Self::Unavailable => "unavailable",
-            Self::NotFound => "not_found",
-            Self::MethodNotAllowed => "method_not_allowed",
-        }
+        Self::OUTCOMES[self.index()]
     }
 
     const fn status(self) -> StatusCode {

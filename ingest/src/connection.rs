@@ -60,15 +60,22 @@ pub(crate) enum End {
     Idle,
     /// A request's headers took too long.
     SlowHeaders,
+    /// It said nothing from which to tell its protocol.
+    Silent,
 }
 
 impl End {
+    /// Every end.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Closed, Self::Broken, Self::Idle, Self::SlowHeaders, Self::Silent];
+
     pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::Broken => "broken",
             Self::Idle => "idle",
             Self::SlowHeaders => "slow_headers",
+            Self::Silent => "silent",
         }
     }
 }

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kafka::metrics::Meter;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
+use rdkafka::statistics::Statistics;
 use tokio::sync::{Notify, oneshot};
 
 use crate::publish::PublishError;
@@ -24,6 +26,7 @@ pub(crate) struct Deliveries {
     progress: Mutex<Progress>,
     /// Whether Kafka was last known to be out of reach, so that an outage is two lines.
     down: AtomicBool,
+    meter: Meter,
 }
 
 struct Progress {
@@ -39,7 +42,13 @@ impl Deliveries {
             acknowledged: HashMap::new(),
             stalled: BTreeSet::new(),
         };
-        Self { trouble, patience, progress: Mutex::new(progress), down: AtomicBool::new(false) }
+        Self {
+            trouble,
+            patience,
+            progress: Mutex::new(progress),
+            down: AtomicBool::new(false),
+            meter: Meter::new("ingest"),
+        }
     }
 
     /// Partitions whose records time out and that acknowledge none.
@@ -80,12 +89,17 @@ impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
         // A fatal error comes under its cause's name, so only the producer knows that it is one.
         self.trouble.notify_one();
+        self.meter.error();
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
             // librdkafka recovers from these; requests that suffer are logged as such.
             tracing::debug!(%error, reason, "librdkafka");
         } else if !self.down.swap(true, Ordering::Relaxed) {
             tracing::error!(reason, "Kafka is out of reach");
         }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.meter.observe(&statistics);
     }
 }
 

@@ -81,8 +81,8 @@ impl Endpoints {
     }
 
     /// All of them, by name.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Endpoint> {
-        self.0.values().map(AsRef::as_ref)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.0.values()
     }
 
     /// What may be shown of them: `default (2 secrets), eu (1 secret, acct_1)`.

@@ -8,11 +8,11 @@ mod config;
 mod connection;
 mod deliveries;
 mod endpoints;
+mod metrics;
 mod producer;
 mod publish;
 mod raw_topic;
 mod server;
-mod telemetry;
 mod verify;
 mod webhook;
 
@@ -24,11 +24,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use config::Settings;
-use metrics::counter;
 use producer::KafkaPublisher;
 use server::Server;
 use service::admin::{self, Readiness};
 use service::exit::{self, Outcome};
+use service::metrics::Exporter;
 use service::{signals, stdout};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +78,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<Outcome> {
         stdout::print(|out| writeln!(out, "the configuration is sound; endpoints: {summary}"))?;
         return Ok(Outcome::Done);
     }
+    let exporter = Exporter::install(&[metrics::all(), kafka::metrics::all()])?;
     let publisher = Arc::new(KafkaPublisher::new(settings)?);
     tracing::info!(?settings, endpoints = endpoints.summary(), "starting");
 
@@ -85,15 +86,18 @@ async fn serve(settings: &Settings) -> anyhow::Result<Outcome> {
         tracing::warn!("STRIPE_SIGNATURE_TOLERANCE=0: old requests can be replayed by anyone");
     }
 
-    let metrics = admin::metrics_recorder()?;
-    telemetry::describe();
+    metrics::show_limits(settings);
     let stop = signals::shutdown_token()?;
     let hangups = signals::hangups()?;
     let readiness = Readiness::starting();
     let admin_stop = CancellationToken::new();
-    let admin_addr =
-        admin::serve(settings.ingest_admin_listen, readiness.clone(), metrics, admin_stop.clone())
-            .await?;
+    let admin_addr = admin::serve(
+        settings.ingest_admin_listen,
+        readiness.clone(),
+        exporter.clone(),
+        admin_stop.clone(),
+    )
+    .await?;
     let listener = TcpListener::bind(settings.ingest_listen)
         .await
         .with_context(|| format!("INGEST_LISTEN: cannot listen on {}", settings.ingest_listen))?;
@@ -101,6 +105,11 @@ async fn serve(settings: &Settings) -> anyhow::Result<Outcome> {
 
     let webhooks = Arc::new(Webhooks::new(settings, endpoints, Arc::clone(&publisher)));
     let server = Server::new(Arc::clone(&webhooks), settings.limits.clone());
+    let (shown, counted) = (Arc::clone(&webhooks), Arc::clone(&server));
+    exporter.on_scrape(move || {
+        shown.show_in_flight();
+        metrics::CONNECTIONS.only().set(u32::try_from(counted.open()).unwrap_or(u32::MAX));
+    });
     let stop_accepting = CancellationToken::new();
     let accepting = tokio::spawn(Arc::clone(&server).accept(listener, stop_accepting.clone()));
     tokio::spawn(Arc::clone(&publisher).keep_working(readiness.clone()));
@@ -119,6 +128,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<Outcome> {
     }
 
     readiness.hold("draining");
+    metrics::DRAINING.only().set(1);
     webhooks.close();
     tokio::time::sleep(settings.drain.drain_delay).await;
     stop_accepting.cancel();
@@ -150,7 +160,7 @@ async fn reload_on_hangup(
         let result = match stripe.endpoints() {
             Ok(endpoints) => {
                 tracing::info!(endpoints = endpoints.summary(), "secrets read again");
-                webhooks.replace_endpoints(endpoints);
+                webhooks.replace_endpoints(&endpoints);
                 "ok"
             }
             Err(error) => {
@@ -158,7 +168,7 @@ async fn reload_on_hangup(
                 "failed"
             }
         };
-        counter!(telemetry::RELOADS, "result" => result).increment(1);
+        metrics::RELOADS.with([result]).increment(1);
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metrics::counter;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -18,8 +17,8 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::config::Settings;
 use crate::deliveries::{Deliveries, classify};
+use crate::metrics;
 use crate::publish::{Acknowledgement, Publish, PublishError, Record};
-use crate::telemetry;
 
 /// What holds the process back while there is no producer to use.
 const NO_PRODUCER: &str = "no working producer";
@@ -69,20 +68,20 @@ impl KafkaPublisher {
             self.trouble.notified().await;
             let current = self.current.load_full();
             // Most errors are neither, and one may still be heard of a producer that is gone.
-            let next = if let Some((code, reason)) = current.client().fatal_error() {
+            let (next, cause) = if let Some((code, reason)) = current.client().fatal_error() {
                 tracing::error!(?code, reason, "the producer failed fatally and is replaced");
                 readiness.hold(NO_PRODUCER);
-                self.create().await
+                (self.create().await, "fatal")
             } else if !current.client().context().stalled().is_empty() {
                 match self.create_if_stuck(&current).await {
-                    Some(next) => next,
+                    Some(next) => (next, "stuck"),
                     None => continue,
                 }
             } else {
                 continue;
             };
             self.current.store(Arc::new(next));
-            counter!(telemetry::PRODUCER_REPLACEMENTS).increment(1);
+            metrics::PRODUCER_REPLACEMENTS.with([cause]).increment(1);
             readiness.release(NO_PRODUCER);
             // What it still can deliver it should; then dropping waits for its thread.
             let patience = self.delivery_timeout;
@@ -180,6 +179,7 @@ fn config(settings: &Settings) -> Result<ClientConfig, ConfigError> {
         + limits.ingest_max_in_flight * (record - limits.ingest_max_body_bytes);
     let mut config = settings.kafka.producer_config("ingest", settings.kafka_delivery_timeout)?;
     config
+        .set("statistics.interval.ms", kafka::metrics::STATISTICS_INTERVAL_MS)
         .set("message.max.bytes", record.max(1000).to_string())
         .set("queue.buffering.max.kbytes", (queue_bytes / 1024 + 1).to_string())
         .set("queue.buffering.max.messages", (2 * limits.ingest_max_in_flight).to_string());

@@ -34,6 +34,10 @@ pub(crate) enum PublishError {
 }
 
 impl PublishError {
+    /// Every stable name.
+    pub(crate) const CODES: [&'static str; 5] =
+        ["queue_full", "too_large", "timed_out", "fatal", "rejected"];
+
     /// A stable name, a metric's label.
     pub(crate) fn code(&self) -> &'static str {
         match self {

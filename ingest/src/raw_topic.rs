@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use kafka::topic::{self, TopicError};
-use metrics::gauge;
 
 use crate::config::Settings;
-use crate::telemetry;
+use crate::metrics;
 
 /// How long each question to the brokers may take.
 const ASK: Duration = Duration::from_secs(5);
@@ -34,7 +33,7 @@ pub(crate) async fn wait_until_sound(settings: &Settings) -> Result<(), TopicErr
     };
     for warning in topic::check(&topic, settings.record_max_bytes() as u64)? {
         tracing::warn!(topic = topic.name, "{warning}");
-        gauge!(telemetry::TOPIC_WARNINGS, "warning" => warning.code()).set(1);
+        metrics::TOPIC_WARNINGS.with([warning.code()]).set(1);
     }
     tracing::info!(?topic, "the topic is sound");
     Ok(())

@@ -9,7 +9,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use metrics::{counter, gauge};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +16,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Limits;
 use crate::connection::{self, Activity, End, Heard, Patience};
+use crate::metrics;
 use crate::publish::Publish;
-use crate::telemetry;
 use crate::webhook::Webhooks;
 
 /// Read buffer of an HTTP/1 connection, beyond its headers: most events come as one frame, which
@@ -68,12 +67,21 @@ impl<P: Publish> Server<P> {
     /// Accepts until `stop`.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(self.limits.ingest_max_connections));
+        let held_back = metrics::CONNECTIONS_HELD_BACK.only();
+        let accepts = metrics::CONNECTIONS_ACCEPTED.only();
+        let closed = End::ALL.map(|end| metrics::CONNECTIONS_CLOSED.with([end.code()]));
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
                 accepted = async {
                     // Whoever finds no slot waits in the listener's queue.
-                    let slot = Arc::clone(&slots).acquire_owned().await;
+                    let slot = match Arc::clone(&slots).try_acquire_owned() {
+                        Ok(slot) => Ok(slot),
+                        Err(_) => {
+                            held_back.increment(1);
+                            Arc::clone(&slots).acquire_owned().await
+                        }
+                    };
                     listener.accept().await.map(|(stream, _)| (stream, slot))
                 } => accepted,
             };
@@ -81,23 +89,23 @@ impl<P: Publish> Server<P> {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");
+                    metrics::ACCEPT_ERRORS.only().increment(1);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let this = Arc::clone(&self);
+            accepts.increment(1);
+            let (this, closed) = (Arc::clone(&self), closed.clone());
             self.connections.spawn(async move {
                 let _slot = slot;
-                gauge!(telemetry::CONNECTIONS).increment(1);
-                let reason = this.serve(stream).await;
-                gauge!(telemetry::CONNECTIONS).decrement(1);
-                counter!(telemetry::CONNECTIONS_CLOSED, "reason" => reason).increment(1);
+                let end = this.serve(stream).await;
+                closed[end as usize].increment(1);
             });
         }
     }
 
     /// Serves one connection and tells how it ended.
-    async fn serve(self: &Arc<Self>, stream: TcpStream) -> &'static str {
+    async fn serve(self: &Arc<Self>, stream: TcpStream) -> End {
         // Answers are small and wait for nothing.
         let _ = stream.set_nodelay(true);
         let detecting = connection::speaks_http2(&stream);
@@ -105,11 +113,11 @@ impl<P: Publish> Server<P> {
         let http2 = tokio::select! {
             detected = detecting => match detected {
                 Ok(Ok(Some(http2))) => http2,
-                Ok(Ok(None)) => return End::Closed.code(),
-                Ok(Err(_)) => return End::Broken.code(),
-                Err(_) => return "silent",
+                Ok(Ok(None)) => return End::Closed,
+                Ok(Err(_)) => return End::Broken,
+                Err(_) => return End::Silent,
             },
-            () = self.leave.cancelled() => return End::Closed.code(),
+            () = self.leave.cancelled() => return End::Closed,
         };
         let activity = Activity::new();
         let patience = Patience {
@@ -125,15 +133,19 @@ impl<P: Publish> Server<P> {
                 Ok::<_, Infallible>(response)
             }
         });
-        let end = if http2 {
+        if http2 {
             let connection = self.http2.serve_connection(TokioIo::new(stream), service);
             connection::drive(connection, &activity, patience, &self.leave).await
         } else {
             let heard = Heard::new(stream, Arc::clone(&activity));
             let connection = self.http1.serve_connection(TokioIo::new(heard), service);
             connection::drive(connection, &activity, patience, &self.leave).await
-        };
-        end.code()
+        }
+    }
+
+    /// Connections that are not at their end.
+    pub(crate) fn open(&self) -> usize {
+        self.connections.len()
     }
 
     /// Lets every connection finish what it is doing, for as long as `patience`; the number of

@@ -1,5 +1,6 @@
 //! One request: read, verify, peek, publish, await the acknowledgement, answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,24 +13,30 @@ use domain::signature::{self, Refusal};
 use http_body_util::Full;
 use hyper::body::Body;
 use hyper::{HeaderMap, Method, Request, Response, Version};
-use metrics::{SharedString, counter, gauge, histogram};
 use tokio::sync::Semaphore;
 
 use crate::answer::Answer;
 use crate::body::{self, BodyError, Received};
 use crate::config::Settings;
 use crate::endpoints::{DEFAULT, Endpoint, Endpoints};
+use crate::metrics::{self, EndpointMeter, Meter};
 use crate::publish::{Publish, PublishError, Record};
-use crate::telemetry;
 
 const PATH: &str = "/webhooks/stripe";
 /// Metric label of requests that reach no endpoint.
 const NO_ENDPOINT: &str = "none";
 
+/// An endpoint, and what is measured of it.
+struct Served {
+    endpoint: Arc<Endpoint>,
+    meter: EndpointMeter,
+}
+
 /// What every request needs.
-#[derive(Debug)]
 pub(crate) struct Webhooks<P> {
-    endpoints: ArcSwap<Endpoints>,
+    endpoints: ArcSwap<BTreeMap<Arc<str>, Arc<Served>>>,
+    meter: Meter,
+    nowhere: EndpointMeter,
     publisher: Arc<P>,
     tolerance_s: u64,
     body_max: usize,
@@ -48,6 +55,8 @@ impl<P: Publish> Webhooks<P> {
         let limits = &settings.limits;
         let this = Self {
             endpoints: ArcSwap::default(),
+            meter: Meter::new(),
+            nowhere: EndpointMeter::new(NO_ENDPOINT, 0),
             publisher,
             tolerance_s: settings.stripe.stripe_signature_tolerance.as_secs(),
             body_max: limits.ingest_max_body_bytes,
@@ -60,20 +69,22 @@ impl<P: Publish> Webhooks<P> {
             open: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         };
-        this.replace_endpoints(endpoints);
+        this.replace_endpoints(&endpoints);
         this
     }
 
     /// From now on these endpoints and secrets count; requests in progress keep theirs.
-    pub(crate) fn replace_endpoints(&self, endpoints: Endpoints) {
-        for gone in self.endpoints.load().iter() {
-            gauge!(telemetry::SECRETS, "endpoint" => label(&gone.name)).set(0);
+    pub(crate) fn replace_endpoints(&self, endpoints: &Endpoints) {
+        for gone in self.endpoints.load().keys() {
+            metrics::SECRETS.with([gone]).set(0);
         }
-        for endpoint in endpoints.iter() {
-            gauge!(telemetry::SECRETS, "endpoint" => label(&endpoint.name))
-                .set(u32::try_from(endpoint.keys.len()).unwrap_or(u32::MAX));
-        }
-        self.endpoints.store(Arc::new(endpoints));
+        let served = endpoints.iter().map(|endpoint| {
+            let (name, secrets) = (Arc::clone(&endpoint.name), endpoint.keys.len());
+            metrics::SECRETS.with([&name]).set(u32::try_from(secrets).unwrap_or(u32::MAX));
+            let meter = EndpointMeter::new(&name, secrets);
+            (name, Arc::new(Served { endpoint: Arc::clone(endpoint), meter }))
+        });
+        self.endpoints.store(Arc::new(served.collect()));
     }
 
     /// The topic is known to be sound: no more 503 for everything.
@@ -94,36 +105,25 @@ impl<P: Publish> Webhooks<P> {
         let started = Instant::now();
         let http1 = request.version() < Version::HTTP_2;
         let mut unread = !request.body().is_end_stream();
-        let endpoint =
-            endpoint_name(request.uri().path()).and_then(|n| self.endpoints.load().get(n));
-        let (name, answer) = match endpoint {
-            None => (SharedString::const_str(NO_ENDPOINT), Answer::NotFound),
-            Some(endpoint) if request.method() != Method::POST => {
-                (label(&endpoint.name), Answer::MethodNotAllowed)
-            }
-            Some(endpoint) if !self.open.load(Ordering::Relaxed) => {
-                (label(&endpoint.name), Answer::Unavailable)
-            }
-            Some(endpoint) => {
+        let served = endpoint_name(request.uri().path())
+            .and_then(|name| self.endpoints.load().get(name).cloned());
+        let answer = match &served {
+            None => Answer::NotFound,
+            Some(_) if request.method() != Method::POST => Answer::MethodNotAllowed,
+            Some(_) if !self.open.load(Ordering::Relaxed) => Answer::Unavailable,
+            Some(served) => {
                 let (head, body) = request.into_parts();
-                let answer = match self.read(&endpoint, body).await {
+                match self.read(&served.endpoint, body).await {
                     Ok(received) => {
                         unread = false;
-                        self.accept(&endpoint, &head.headers, received).await
+                        self.accept(served, &head.headers, received).await
                     }
                     Err(answer) => answer,
-                };
-                (label(&endpoint.name), answer)
+                }
             }
         };
-        if let Answer::Refused(refusal) = answer {
-            counter!(telemetry::REFUSALS, "endpoint" => name.clone(), "reason" => refusal.code())
-                .increment(1);
-        }
-        self.show_in_flight();
-        let outcome = answer.outcome();
-        counter!(telemetry::REQUESTS, "endpoint" => name, "outcome" => outcome).increment(1);
-        histogram!(telemetry::REQUEST_SECONDS, "outcome" => outcome).record(started.elapsed());
+        served.as_ref().map_or(&self.nowhere, |served| &served.meter).answered(answer);
+        self.meter.duration(answer).record(started.elapsed());
         // A sender whose body was not read to its end cannot be heard any more.
         let close = http1 && (unread || self.closing.load(Ordering::Relaxed));
         answer.response(close)
@@ -134,7 +134,10 @@ impl<P: Publish> Webhooks<P> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        body::read(body, self.body_max, &self.bytes, self.body_timeout).await.map_err(|error| {
+        let started = Instant::now();
+        let read = body::read(body, self.body_max, &self.bytes, self.body_timeout).await;
+        self.meter.body_seconds.record(started.elapsed());
+        read.map_err(|error| {
             tracing::warn!(endpoint = &*endpoint.name, ?error, "no body");
             match error {
                 BodyError::TooLarge => Answer::TooLarge,
@@ -147,9 +150,10 @@ impl<P: Publish> Webhooks<P> {
 
     /// Verifies, publishes and waits for the acknowledgement. Only what is verified takes one of
     /// the places in flight: whoever has no secret can keep none of them.
-    async fn accept(&self, endpoint: &Endpoint, headers: &HeaderMap, received: Received) -> Answer {
+    async fn accept(&self, served: &Served, headers: &HeaderMap, received: Received) -> Answer {
+        let endpoint = &served.endpoint;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if let Err(refusal) = self.verify(endpoint, headers, &received.bytes, now.as_secs()) {
+        if let Err(refusal) = self.verify(served, headers, &received.bytes, now.as_secs()) {
             tracing::info!(endpoint = &*endpoint.name, reason = refusal.code(), "refused");
             return Answer::Refused(refusal);
         }
@@ -157,9 +161,8 @@ impl<P: Publish> Webhooks<P> {
             tracing::warn!(endpoint = &*endpoint.name, "refused: INGEST_MAX_IN_FLIGHT is reached");
             return Answer::Overloaded;
         };
-        self.show_in_flight();
         let sent = Instant::now();
-        let acknowledgement = self.publish(endpoint, headers, &received.bytes, now);
+        let acknowledgement = self.publish(served, headers, &received.bytes, now);
         // The producer has its own copy; only the share of the budget is kept until it is done.
         let Received { bytes, share: _share } = received;
         drop(bytes);
@@ -171,11 +174,11 @@ impl<P: Publish> Webhooks<P> {
                 Err(_) => Err(PublishError::TimedOut),
             },
         };
-        histogram!(telemetry::PUBLISH_SECONDS).record(sent.elapsed());
+        self.meter.publish_seconds.record(sent.elapsed());
         match verdict {
             Ok(()) => Answer::Accepted,
             Err(error) => {
-                counter!(telemetry::PUBLISH_ERRORS, "reason" => error.code()).increment(1);
+                metrics::PUBLISH_ERRORS.with([error.code()]).increment(1);
                 tracing::error!(endpoint = &*endpoint.name, %error, "not acknowledged");
                 if error == PublishError::TooLarge { Answer::TooLarge } else { Answer::Unavailable }
             }
@@ -184,54 +187,50 @@ impl<P: Publish> Webhooks<P> {
 
     fn verify(
         &self,
-        endpoint: &Endpoint,
+        served: &Served,
         headers: &HeaderMap,
         body: &[u8],
         now_s: u64,
     ) -> Result<(), Refusal> {
         let header = signature_header(headers)?;
-        let index = signature::verify(header, body, &endpoint.keys, now_s, self.tolerance_s)?;
-        counter!(
-            telemetry::SECRET_MATCHES,
-            "endpoint" => label(&endpoint.name), "secret" => index.to_string()
-        )
-        .increment(1);
+        let (started, keys) = (Instant::now(), &served.endpoint.keys);
+        let verified = signature::verify(header, body, keys, now_s, self.tolerance_s);
+        self.meter.verify_seconds.record(started.elapsed());
+        served.meter.matched(verified?, now_s);
         if let Some(Ok(signature)) = header.map(signature::parse) {
             let age = now_s.saturating_sub(signature.timestamp);
-            histogram!(telemetry::SIGNATURE_AGE).record(Duration::from_secs(age));
+            self.meter.signature_age.record(Duration::from_secs(age));
         }
         Ok(())
     }
 
     fn publish(
         &self,
-        endpoint: &Endpoint,
+        served: &Served,
         headers: &HeaderMap,
         body: &[u8],
         now: Duration,
     ) -> Result<crate::publish::Acknowledgement, PublishError> {
         let seen = peek(body);
         if !seen.json {
-            counter!(telemetry::NOT_JSON, "endpoint" => label(&endpoint.name)).increment(1);
+            served.meter.not_json.increment(1);
         }
-        histogram!(telemetry::BODY_BYTES).record(u32::try_from(body.len()).unwrap_or(u32::MAX));
+        self.meter.body_bytes.record(u32::try_from(body.len()).unwrap_or(u32::MAX));
         let created = seen.created.map(|created| created.to_string());
         let received_at = now.as_millis().to_string();
-        let headers = record_headers(endpoint, headers, &seen, created.as_deref(), &received_at);
+        let headers =
+            record_headers(&served.endpoint, headers, &seen, created.as_deref(), &received_at);
         self.publisher.publish(&Record { key: &seen.key, body, headers })
     }
 
-    fn show_in_flight(&self) {
+    /// Sets the gauges of what is in flight.
+    pub(crate) fn show_in_flight(&self) {
         let used = |max: usize, left: usize| u32::try_from(max.saturating_sub(left));
-        gauge!(telemetry::IN_FLIGHT)
-            .set(used(self.requests_max, self.requests.available_permits()).unwrap_or(u32::MAX));
-        gauge!(telemetry::IN_FLIGHT_BYTES)
-            .set(used(self.bytes_max, self.bytes.available_permits()).unwrap_or(u32::MAX));
+        let requests = used(self.requests_max, self.requests.available_permits());
+        self.meter.in_flight.set(requests.unwrap_or(u32::MAX));
+        let bytes = used(self.bytes_max, self.bytes.available_permits());
+        self.meter.in_flight_bytes.set(bytes.unwrap_or(u32::MAX));
     }
-}
-
-fn label(name: &Arc<str>) -> SharedString {
-    SharedString::from(Arc::clone(name))
 }
 
 /// The endpoint that a path names. One trailing slash is accepted.

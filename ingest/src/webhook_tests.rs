@@ -342,7 +342,7 @@ async fn an_answer_to_an_unread_body_says_that_the_connection_closes() {
 #[tokio::test]
 async fn new_secrets_count_from_the_next_request_on() {
     let webhooks = webhooks(acknowledging(), &[]);
-    webhooks.replace_endpoints(Endpoints::parse("whsec_new", "").unwrap());
+    webhooks.replace_endpoints(&Endpoints::parse("whsec_new", "").unwrap());
     assert_eq!(answer(&webhooks, request(PATH, SECRET, BODY)).await.0, StatusCode::BAD_REQUEST);
     assert_eq!(answer(&webhooks, request(PATH, "whsec_new", BODY)).await.0, StatusCode::OK);
     let gone = request("/webhooks/stripe/eu", "whsec_eu", BODY);

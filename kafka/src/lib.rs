@@ -4,6 +4,7 @@
 
 mod describe_topics;
 mod headers;
+pub mod metrics;
 mod options;
 pub mod topic;
 

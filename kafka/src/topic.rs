@@ -111,6 +111,9 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// Every stable name.
+    pub const CODES: [&'static str; 2] = ["short_retention", "one_insync_replica"];
+
     /// A stable name, of use as a metric's label.
     pub fn code(self) -> &'static str {
         match self {

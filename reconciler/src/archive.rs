@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use self::upload::Uploaded;
 use crate::fault::Fault;
 use crate::feed::{Batch, BatchLimit, Delivery, Feed};
+use crate::metrics;
 use crate::position::Position;
 use crate::s3::ObjectStore;
 
@@ -53,7 +54,6 @@ pub(crate) async fn run<S: ObjectStore>(
     writer: Arc<Writer<S>>,
     limits: Limits,
 ) -> Result<(), Fault> {
-    describe_metrics();
     let mut archiver =
         Archiver { writer, limits, epoch: 0, partitions: BTreeMap::new(), uploads: JoinSet::new() };
     let ended = archiver.follow(&mut feed).await;
@@ -140,6 +140,9 @@ impl<S: ObjectStore> Archiver<S> {
     }
 
     fn take(&mut self, batch: Batch) {
+        #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+        metrics::BATCH.with([ROLE]).record(batch.records.len() as f64);
+        metrics::CONSUMED.with([ROLE]).increment(batch.records.len() as u64);
         for record in batch.records {
             let Some(partition) = self.partitions.get_mut(&record.partition) else { continue };
             // Another writer's segment, found and adopted, may already hold it.
@@ -250,8 +253,8 @@ impl<S: ObjectStore> Archiver<S> {
     }
 
     fn measure(&self) {
-        #[expect(clippy::cast_precision_loss, reason = "gauges")]
-        metrics::gauge!("reconciler_archive_open_bytes").set(self.bytes() as f64);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        metrics::ARCHIVE_OPEN_BYTES.only().set(self.bytes() as f64);
     }
 }
 
@@ -260,28 +263,4 @@ async fn sleep_until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-fn describe_metrics() {
-    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_gauge!(
-        "reconciler_archive_open_bytes",
-        Unit::Bytes,
-        "Lines that are not in S3 yet, before compression"
-    );
-    describe_counter!(
-        "reconciler_archive_segments_total",
-        "Segments in S3, by how they came there: written, or adopted from another writer"
-    );
-    describe_counter!("reconciler_archive_records_total", "Records in segments");
-    describe_counter!(
-        "reconciler_archive_stored_bytes_total",
-        Unit::Bytes,
-        "Compressed bytes written to S3"
-    );
-    describe_histogram!(
-        "reconciler_archive_upload_seconds",
-        Unit::Seconds,
-        "From a segment's closing to its position, retries included"
-    );
 }

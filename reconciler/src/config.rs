@@ -70,6 +70,9 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub(crate) const ALL: [Self; 3] = [Self::Project, Self::Archive, Self::Publish];
+
     /// Whether it has a consumer of the raw topic.
     fn reads_topic(self) -> bool {
         matches!(self, Self::Project | Self::Archive)

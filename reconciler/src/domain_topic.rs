@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
-use kafka::Quiet;
+use kafka::metrics::{Metered, STATISTICS_INTERVAL_MS};
 use kafka::topic::Topic;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -16,6 +16,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use service::exit::ConfigError;
 
 use crate::fault::Fault;
+use crate::metrics;
 use crate::publish::{BATCH_BYTES, BATCH_RECORDS, Event, EventStream, RECORD_BYTES, Refusal};
 
 /// The media type of a CloudEvent in JSON (CloudEvents JSON format 1.0.2, section 3).
@@ -30,7 +31,7 @@ pub(crate) const NEED_BYTES: usize = RECORD_BYTES + ENVELOPE_BYTES;
 /// must be less than a call may take.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Client = FutureProducer<Quiet>;
+type Client = FutureProducer<Metered>;
 
 /// The topic, and the producer that is in use.
 pub(crate) struct DomainTopic {
@@ -54,7 +55,7 @@ impl DomainTopic {
         }
         let made: Client = self
             .config
-            .create_with_context(Quiet)
+            .create_with_context(Metered::new("publish"))
             .map_err(|error| Fault::kafka("making a producer of domain events", error))?;
         Ok(current.insert(made).clone())
     }
@@ -63,7 +64,7 @@ impl DomainTopic {
     /// lose a partition for good when its leader was away for a moment. The next call makes another.
     fn replace(&self) {
         let old = self.producer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        metrics::counter!("reconciler_publish_producer_replacements_total").increment(1);
+        metrics::PRODUCER_REPLACEMENTS.only().increment(1);
         // Dropping it waits for its thread.
         tokio::task::spawn_blocking(move || drop(old));
     }
@@ -124,6 +125,7 @@ fn code(error: &KafkaError) -> String {
 fn config(kafka: &kafka::Options) -> Result<ClientConfig, ConfigError> {
     let mut config = kafka.producer_config("reconciler", DELIVERY_TIMEOUT)?;
     config
+        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS)
         .set("message.max.bytes", NEED_BYTES.to_string())
         // A batch larger than what the topic must take would be refused whole.
         .set("batch.size", (RECORD_BYTES / 2).to_string())

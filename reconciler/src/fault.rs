@@ -9,6 +9,8 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use kafka::topic::TopicError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::metrics;
+
 /// What to do about a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -26,18 +28,80 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// Every decision.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Retry, Self::Reconnect, Self::Isolate, Self::Pause, Self::Halt];
+
     /// Whether trying again can help without anybody changing anything.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Retry | Self::Reconnect)
     }
 
-    fn as_str(self) -> &'static str {
+    /// The label of a metric.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Retry => "retry",
             Self::Reconnect => "reconnect",
             Self::Isolate => "isolate",
             Self::Pause => "pause",
             Self::Halt => "halt",
+        }
+    }
+}
+
+/// Why a transaction must be tried again: the label of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Two transactions waited for each other.
+    Deadlock,
+    /// PostgreSQL could not put two transactions into an order.
+    Serialization,
+    /// A lock was not available in time.
+    LockTimeout,
+    /// A statement took too long.
+    StatementTimeout,
+    /// The server has no memory, disk or connections left.
+    Resources,
+    /// The server is gone, going, or no longer the primary.
+    Connection,
+    /// No connection of the pool was free in time.
+    Pool,
+    /// Links reached further than what was locked.
+    Links,
+    /// The database had not applied what came before.
+    Behind,
+    /// Anything else.
+    Other,
+}
+
+impl Cause {
+    /// Every cause.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Deadlock,
+        Self::Serialization,
+        Self::LockTimeout,
+        Self::StatementTimeout,
+        Self::Resources,
+        Self::Connection,
+        Self::Pool,
+        Self::Links,
+        Self::Behind,
+        Self::Other,
+    ];
+
+    /// The label of a metric.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Deadlock => "deadlock",
+            Self::Serialization => "serialization",
+            Self::LockTimeout => "lock_timeout",
+            Self::StatementTimeout => "statement_timeout",
+            Self::Resources => "resources",
+            Self::Connection => "connection",
+            Self::Pool => "pool",
+            Self::Links => "links",
+            Self::Behind => "behind",
+            Self::Other => "other",
         }
     }
 }
@@ -224,8 +288,7 @@ pub(crate) async fn persist<T, F: Future<Output = Result<T, Fault>>>(
 /// Logs and counts a fault that will be tried again after `delay`.
 pub(crate) fn note(role: &'static str, fault: &Fault, delay: Duration) {
     let decision = fault.decision.as_str();
-    metrics::counter!("reconciler_faults_total", "role" => role, "decision" => decision)
-        .increment(1);
+    metrics::FAULTS.with([role, decision]).increment(1);
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     if fault.for_a_person {
         tracing::error!(role, %fault, delay_ms, "needs a person; trying again");

@@ -14,6 +14,7 @@
 
 mod buffers;
 mod context;
+mod lag;
 mod reader;
 mod start;
 

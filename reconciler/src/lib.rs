@@ -19,6 +19,7 @@ mod feed;
 mod firehose;
 pub mod hash;
 mod mask;
+mod metrics;
 mod operation;
 mod pipeline;
 mod position;

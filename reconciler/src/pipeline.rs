@@ -13,6 +13,7 @@ use domain::archive::Place;
 use kafka::topic::{self, Topic};
 use service::admin::{self, Readiness};
 use service::exit::Outcome;
+use service::metrics::Exporter;
 use service::secret::SecretString;
 use service::signals;
 use sqlx::PgPool;
@@ -28,6 +29,7 @@ use crate::domain_topic::{DomainTopic, NEED_BYTES};
 use crate::fault::{Fault, persist};
 use crate::feed::{Feed, Origin};
 use crate::firehose::DeliveryStream;
+use crate::metrics;
 use crate::position::Positions;
 use crate::project;
 use crate::publish::{self, Outbox};
@@ -47,15 +49,14 @@ pub(crate) async fn run(settings: Run) -> anyhow::Result<Outcome> {
         aws::check().await?;
     }
     tracing::info!(?settings, "starting");
-    let metrics = admin::metrics_recorder()?;
-    describe_metrics();
+    let exporter = Exporter::install(&[metrics::all(), kafka::metrics::all()])?;
     let shutdown = signals::shutdown_token()?;
     let readiness = Readiness::starting();
     // It answers to the end, so that a drain can be watched.
     let admin_stop = CancellationToken::new();
     let _admin_stop = admin_stop.clone().drop_guard();
     let admin = settings.reconciler_admin_listen;
-    let bound = admin::serve(admin, readiness.clone(), metrics, admin_stop).await?;
+    let bound = admin::serve(admin, readiness.clone(), exporter.clone(), admin_stop).await?;
     tracing::info!(address = %bound, "admin listener is up");
 
     let start = Start { url: settings.database.url()?, settings, shutdown, readiness };
@@ -109,8 +110,7 @@ impl Start {
         let topic = persist("start", describe).await?;
         for warning in topic::check(&topic, need_bytes).context("checking a topic")? {
             tracing::warn!(topic = topic.name, "{warning}");
-            let (name, code) = (topic.name.clone(), warning.code());
-            metrics::gauge!("reconciler_topic_warning", "topic" => name, "code" => code).set(1.0);
+            metrics::TOPIC_WARNINGS.with([&topic.name, warning.code()]).set(1);
         }
         Ok(topic)
     }
@@ -224,7 +224,7 @@ impl Roles {
         role: Role,
         work: impl Future<Output = Result<(), Fault>> + Send + 'static,
     ) {
-        metrics::gauge!("reconciler_role_up", "role" => role.as_str()).set(1.0);
+        metrics::ROLE_UP.with([role.as_str()]).set(1.0);
         let task = self.tasks.spawn(work);
         self.names.push((task.id(), role));
     }
@@ -241,7 +241,7 @@ impl Roles {
             let Some(&(_, role)) = self.names.iter().find(|(task, _)| *task == id) else {
                 continue;
             };
-            metrics::gauge!("reconciler_role_up", "role" => role.as_str()).set(0.0);
+            metrics::ROLE_UP.with([role.as_str()]).set(0.0);
             match fault {
                 None => tracing::info!(role = role.as_str(), "ended"),
                 Some(fault) => {
@@ -257,16 +257,4 @@ impl Roles {
         }
         if halted.is_empty() { Ok(Outcome::Done) } else { bail!(halted.join("; ")) }
     }
-}
-
-fn describe_metrics() {
-    use metrics::{describe_counter, describe_gauge};
-    describe_gauge!("reconciler_role_up", "1 while the role runs, 0 once it has ended or halted");
-    describe_gauge!("reconciler_lag_records", "Records of the topic that the role has yet to do");
-    describe_gauge!("reconciler_assigned_partitions", "Partitions that this process works on");
-    describe_gauge!("reconciler_topic_warning", "1 for each danger in the topic's settings");
-    describe_counter!(
-        "reconciler_faults_total",
-        "Faults that were tried again, by role and decision"
-    );
 }

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::breaker::{Breaker, Limits};
 use crate::fault::{Backoff, Decision, Fault, note};
 use crate::feed::{BatchLimit, Delivery, Feed};
+use crate::metrics;
 use crate::position::Position;
 use crate::store::{Advance, Applied, Batch, Item, Store, Verdict};
 
@@ -41,8 +42,7 @@ pub(crate) async fn run(
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
-    describe_metrics();
-    metrics::gauge!("reconciler_paused", "role" => ROLE).set(0.0);
+    metrics::PAUSED.with([ROLE]).set(0.0);
     let mut projector = Projector {
         store,
         shutdown,
@@ -306,7 +306,7 @@ impl Projector {
         let cause = fault.map_or_else(|| "the topic is paused".to_owned(), ToString::to_string);
         let remedy = "see `reconciler quarantine list`, then `reconciler quarantine resume`";
         tracing::error!(role = ROLE, cause, remedy, "paused by the breaker; other roles go on");
-        metrics::gauge!("reconciler_paused", "role" => ROLE).set(1.0);
+        metrics::PAUSED.with([ROLE]).set(1.0);
         self.readiness.hold(PAUSED);
     }
 
@@ -315,7 +315,7 @@ impl Projector {
             return;
         }
         tracing::info!(role = ROLE, "resumed; reading starts over from the positions");
-        metrics::gauge!("reconciler_paused", "role" => ROLE).set(0.0);
+        metrics::PAUSED.with([ROLE]).set(0.0);
         self.breaker.forget();
         self.readiness.release(PAUSED);
     }
@@ -337,50 +337,23 @@ impl Projector {
 
 #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
 fn measure(records: usize, applied: &Applied, took: Duration) {
-    metrics::counter!("reconciler_consumed_records_total", "role" => ROLE)
-        .increment(records as u64);
-    metrics::histogram!("reconciler_batch_records", "role" => ROLE).record(records as f64);
-    metrics::histogram!("reconciler_apply_seconds").record(took.as_secs_f64());
+    metrics::CONSUMED.with([ROLE]).increment(records as u64);
+    metrics::BATCH.with([ROLE]).record(records as f64);
+    metrics::APPLY_SECONDS.only().record(took.as_secs_f64());
     for (verdict, count) in &applied.verdicts {
-        metrics::counter!("reconciler_events_total", "verdict" => verdict.as_str())
-            .increment(*count);
+        metrics::EVENTS.with([verdict.as_str()]).increment(*count);
     }
     for (reason, count) in &applied.quarantined {
-        metrics::counter!("reconciler_quarantined_total", "reason" => *reason).increment(*count);
+        metrics::QUARANTINED.with([*reason]).increment(*count);
     }
-    metrics::counter!("reconciler_domain_events_queued_total").increment(applied.published);
+    metrics::QUEUED.only().increment(applied.published);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let webhook_to_row = metrics::WEBHOOK_TO_ROW.only();
     for received_at_ms in &applied.received_at_ms {
         let latency = now.as_millis() as f64 - *received_at_ms as f64;
-        metrics::histogram!("reconciler_webhook_to_row_seconds").record(latency.max(0.0) / 1000.0);
+        webhook_to_row.record(latency.max(0.0) / 1000.0);
     }
     if let Some(created) = applied.newest_created {
-        metrics::gauge!("reconciler_newest_applied_timestamp_seconds").set(created as f64);
+        metrics::NEWEST_APPLIED.only().set(created as f64);
     }
-}
-
-fn describe_metrics() {
-    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_counter!("reconciler_consumed_records_total", "Records read and dealt with, by role");
-    describe_counter!("reconciler_events_total", "Events by what became of them");
-    describe_counter!("reconciler_quarantined_total", "Records in quarantine, by reason");
-    describe_counter!("reconciler_domain_events_queued_total", "Domain events put into the queue");
-    describe_histogram!("reconciler_batch_records", "Records per batch, by role");
-    describe_histogram!(
-        "reconciler_apply_seconds",
-        Unit::Seconds,
-        "One batch's transaction, rounds of locking included"
-    );
-    describe_histogram!(
-        "reconciler_webhook_to_row_seconds",
-        Unit::Seconds,
-        "From ingest's receipt to the commit of the rows"
-    );
-    describe_gauge!("reconciler_paused", "1 while the breaker keeps the role paused");
-    describe_counter!("reconciler_breaker_trips_total", "Batches that tripped the breaker");
-    describe_gauge!(
-        "reconciler_newest_applied_timestamp_seconds",
-        Unit::Seconds,
-        "Stripe's time of the newest event applied by this process"
-    );
 }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::outbox::Outbox;
 use self::outbox::Row;
 use crate::fault::{Backoff, Fault, note, persist};
+use crate::metrics::{self, number};
 use crate::sink::Sink;
 
 /// The role's name.
@@ -72,7 +73,6 @@ pub(crate) async fn run<E: EventStream>(
     settings: Settings,
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
-    describe_metrics();
     let measuring = shutdown.clone().run_until_cancelled_owned(measure(outbox.clone()));
     let publisher = Publisher { outbox, stream, settings, shutdown };
     let publishing = publisher.follow();
@@ -160,8 +160,7 @@ impl<E: EventStream> Publisher<E> {
             .collect();
         let (sink, started) = (self.sink(), Instant::now());
         let answers = self.stream.put(&events).await?;
-        metrics::histogram!("reconciler_publish_call_seconds", "sink" => sink)
-            .record(started.elapsed());
+        metrics::PUBLISH_SECONDS.with([sink]).record(started.elapsed());
         let answered = || batch.iter().zip(&answers);
         let sent: Vec<i64> =
             answered().filter(|(_, refusal)| refusal.is_none()).map(|(row, _)| row.id).collect();
@@ -212,10 +211,7 @@ impl<E: EventStream> Publisher<E> {
     }
 
     fn count(&self, result: &'static str, events: usize) {
-        metrics::counter!(
-            "reconciler_publish_events_total", "sink" => self.sink(), "result" => result
-        )
-        .increment(events as u64);
+        metrics::PUBLISHED.with([self.sink(), result]).increment(events as u64);
     }
 }
 
@@ -250,35 +246,10 @@ async fn measure(outbox: Outbox) {
     loop {
         tick.tick().await;
         let Ok(depth) = outbox.depth().await else { continue };
-        #[expect(clippy::cast_precision_loss, reason = "gauges")]
-        {
-            metrics::gauge!("reconciler_outbox_rows", "sink" => sink).set(depth.waiting as f64);
-            metrics::gauge!("reconciler_outbox_parked_rows", "sink" => sink)
-                .set(depth.parked as f64);
-            metrics::gauge!("reconciler_outbox_oldest_seconds", "sink" => sink)
-                .set(depth.oldest_seconds);
-        }
+        metrics::OUTBOX.with([sink]).set(number(depth.waiting));
+        metrics::OUTBOX_PARKED.with([sink]).set(number(depth.parked));
+        metrics::OUTBOX_OLDEST.with([sink]).set(depth.oldest_seconds);
     }
-}
-
-fn describe_metrics() {
-    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_counter!(
-        "reconciler_publish_events_total",
-        "Domain events by sink and result: sent, refused (tried again) or parked (too large)"
-    );
-    describe_histogram!("reconciler_publish_call_seconds", Unit::Seconds, "Calls to a sink");
-    describe_counter!(
-        "reconciler_publish_producer_replacements_total",
-        "Producers of the sink kafka that failed or timed out and were replaced"
-    );
-    describe_gauge!("reconciler_outbox_rows", "Domain events that wait to be published");
-    describe_gauge!("reconciler_outbox_parked_rows", "Domain events too large to be published");
-    describe_gauge!(
-        "reconciler_outbox_oldest_seconds",
-        Unit::Seconds,
-        "Age of the oldest domain event that waits"
-    );
 }
 
 #[cfg(test)]

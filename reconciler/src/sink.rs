@@ -12,6 +12,9 @@ pub enum Sink {
 }
 
 impl Sink {
+    /// Every sink.
+    pub const ALL: [Self; 2] = [Self::Firehose, Self::Kafka];
+
     /// Its name in settings, logs, metrics and `pay.outbox`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -13,31 +13,13 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::{Exporter, READY};
+
 /// Time for a scraper to send its request's headers; also how long an idle connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
-/// How often the histograms' samples are folded into their buckets.
-const UPKEEP: Duration = Duration::from_secs(5);
-/// Upper bounds of the buckets of every histogram named `…_seconds`.
-const SECONDS: [f64; 14] =
-    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0];
-/// Upper bounds of the buckets of every histogram named `…_bytes`.
-const BYTES: [f64; 8] = [1e3, 2e3, 4e3, 16e3, 64e3, 256e3, 1e6, 4e6];
-
-/// Installs the process-wide metrics recorder. Histograms named `…_seconds` and `…_bytes` get
-/// buckets; others are summaries.
-pub fn metrics_recorder() -> anyhow::Result<PrometheusHandle> {
-    use metrics_exporter_prometheus::Matcher::Suffix;
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Suffix("_seconds".to_owned()), &SECONDS)?
-        .set_buckets_for_metric(Suffix("_bytes".to_owned()), &BYTES)?
-        .install_recorder()
-        .context("installing the metrics recorder")
-}
-
 /// Whether the process wants traffic. Ready means that nothing holds it back; each hold has a
 /// name, which `/readyz` shows.
 #[derive(Debug, Clone, Default)]
@@ -71,13 +53,15 @@ impl Readiness {
 pub async fn serve(
     addr: SocketAddr,
     readiness: Readiness,
-    metrics: PrometheusHandle,
+    metrics: Exporter,
     stop: CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     let listener =
         TcpListener::bind(addr).await.with_context(|| format!("admin listener on {addr}"))?;
     let bound = listener.local_addr().context("admin listener's address")?;
-    tokio::spawn(upkeep(metrics.clone(), stop.clone()));
+    let shown = readiness.clone();
+    metrics.on_scrape(move || READY.only().set(u8::from(shown.reasons().is_empty())));
+    tokio::spawn(metrics.clone().upkeep(stop.clone()));
     tokio::spawn(async move {
         loop {
             let accepted = tokio::select! {
@@ -104,20 +88,10 @@ pub async fn serve(
     Ok(bound)
 }
 
-async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(UPKEEP);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => metrics.run_upkeep(),
-            () = stop.cancelled() => return,
-        }
-    }
-}
-
 async fn connection(
     stream: TcpStream,
     readiness: Readiness,
-    metrics: PrometheusHandle,
+    metrics: Exporter,
     stop: CancellationToken,
 ) {
     let service = service_fn(|request: Request<hyper::body::Incoming>| {

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod exit;
 pub mod logs;
+pub mod metrics;
 pub mod secret;
 pub mod signals;
 pub mod stdout;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::ROLE;
 use crate::fault::{Fault, persist};
+use crate::metrics;
 use crate::position::{Position, Positions};
 use crate::s3::{Created, ObjectStore};
 
@@ -76,8 +77,9 @@ impl<S: ObjectStore> Writer<S> {
         let written =
             Position { next_offset: manifest.last_offset + 1, chain: Some(manifest.list_hash) };
         persist(ROLE, || self.to.positions.store(partition, written)).await?;
-        metrics::counter!("reconciler_archive_records_total").increment(manifest.count as u64);
-        metrics::histogram!("reconciler_archive_upload_seconds").record(started.elapsed());
+        metrics::ARCHIVE_RECORDS.only().increment(manifest.count as u64);
+        metrics::ARCHIVE_UPLOAD.only().record(started.elapsed());
+        metrics::ARCHIVE_LAST.only().set(metrics::now_s());
         Ok(Uploaded { written, rest })
     }
 
@@ -93,7 +95,7 @@ impl<S: ObjectStore> Writer<S> {
         let stored = loop {
             let put = || self.to.store.create(key, "application/zstd", body.clone());
             if persist(ROLE, put).await? == Created::Written {
-                metrics::counter!("reconciler_archive_stored_bytes_total").increment(size);
+                metrics::ARCHIVE_STORED.only().increment(size);
                 break None;
             }
             // None is there after all: whoever had it there took it away again.
@@ -103,7 +105,7 @@ impl<S: ObjectStore> Writer<S> {
         };
         let ours = Arc::unwrap_or_clone(segment);
         let how = if stored.is_some() { "adopted" } else { "written" };
-        metrics::counter!("reconciler_archive_segments_total", "how" => how).increment(1);
+        metrics::ARCHIVE_SEGMENTS.with([how]).increment(1);
         let Some(theirs) = stored else { return Ok((ours, Segment::default())) };
 
         let theirs = parse(key, theirs).await?;

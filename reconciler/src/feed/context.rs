@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use domain::record::RawRecord;
+use kafka::metrics::Meter;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -22,6 +23,7 @@ pub(super) struct Context {
     pub(super) role: &'static str,
     pub(super) topic: String,
     pub(super) commands: Commands,
+    pub(super) meter: Meter,
 }
 
 impl ClientContext for Context {
@@ -42,10 +44,11 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         // librdkafka has logged it already.
         tracing::debug!(role = self.role, %error, "kafka: {reason}");
-        metrics::counter!("reconciler_kafka_errors_total", "role" => self.role).increment(1);
+        self.meter.error();
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.meter.observe(&statistics);
         let Some(topic) = statistics.topics.get(&self.topic) else { return };
         let ends = topic
             .partitions

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use kafka::metrics::Meter;
 use kafka::topic::Topic;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
 use service::exit::ConfigError;
 use tokio::runtime::Handle;
@@ -19,17 +21,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::buffers::Shared;
 use super::context::{Context, Silent, copy};
+use super::lag::Lag;
 use super::start::{Origin, Start, Started};
 use super::{FeedLimits, FeedOptions};
 use crate::fault::{Fault, persist};
+use crate::metrics;
 use crate::position::Positions;
 
 /// Longest time between two polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Polls of the main queue in a row; it holds events, never many.
 const EVENTS_AT_ONCE: usize = 16;
-/// How often librdkafka tells the log's ends.
-const STATISTICS_INTERVAL_MS: &str = "5000";
 /// How often Kafka is told how far the role is.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Wait before positions are loaded again after Kafka refused one.
@@ -86,10 +88,9 @@ struct Reader {
     assigned: Vec<i32>,
     /// Ends the loading of the epoch's positions when dropped.
     loading: Option<DropGuard>,
-    done: BTreeMap<i32, i64>,
-    /// When `done` is to be committed; `None` while nothing is new.
+    lag: Lag,
+    /// When what is done is to be committed; `None` while nothing is new.
     commit_due: Option<Instant>,
-    log_ends: BTreeMap<i32, i64>,
 }
 
 /// Makes the consumer, subscribes it and starts its thread. The receiver hears, by its sender being
@@ -102,8 +103,12 @@ pub(super) fn spawn(
     shared: Arc<Shared>,
 ) -> Result<(Commands, oneshot::Receiver<()>), ConfigError> {
     let (commands, receiver) = Commands::channel();
-    let context =
-        Context { role: options.role, topic: topic.name.clone(), commands: commands.clone() };
+    let context = Context {
+        role: options.role,
+        topic: topic.name.clone(),
+        commands: commands.clone(),
+        meter: Meter::new(options.role),
+    };
     let mut consumer: BaseConsumer<Context> =
         client_config(&options)?.create_with_context(context).map_err(|e| kafka::refused(&e))?;
     let wake = commands.clone();
@@ -117,13 +122,18 @@ pub(super) fn spawn(
         commands: commands.clone(),
         shared,
         runtime: Handle::current(),
-        start: Arc::new(Start { kafka: options.kafka, topic, positions, origin }),
+        start: Arc::new(Start {
+            role: options.role,
+            kafka: options.kafka,
+            topic,
+            positions,
+            origin,
+        }),
         epoch: 0,
         assigned: Vec::new(),
         loading: None,
-        done: BTreeMap::new(),
+        lag: Lag::new(options.role),
         commit_due: None,
-        log_ends: BTreeMap::new(),
     };
     let (ended, closed) = oneshot::channel();
     std::thread::Builder::new()
@@ -166,7 +176,7 @@ fn client_config(options: &FeedOptions) -> Result<ClientConfig, ConfigError> {
         .set("check.crcs", "true")
         // After an outage, find the broker again soon.
         .set("reconnect.backoff.max.ms", "2000")
-        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
+        .set("statistics.interval.ms", kafka::metrics::STATISTICS_INTERVAL_MS);
     Ok(config)
 }
 
@@ -200,11 +210,13 @@ impl Reader {
             Command::Wake | Command::Stop => {}
             Command::Assigned(partitions) => {
                 tracing::info!(role = self.role, ?partitions, "assigned");
+                metrics::REBALANCES.with([self.role, "assigned"]).increment(1);
                 self.assigned = partitions;
                 self.load(Duration::ZERO);
             }
             Command::Revoked => {
                 tracing::info!(role = self.role, partitions = ?self.assigned, "revoked");
+                metrics::REBALANCES.with([self.role, "revoked"]).increment(1);
                 self.assigned.clear();
                 self.end_epoch();
             }
@@ -213,10 +225,7 @@ impl Reader {
             Command::Loaded { started: Ok(started), .. } => self.begin_epoch(started),
             Command::Loaded { started: Err(fault), .. } => self.shared.fail(fault),
             Command::Done(next_offsets) => self.note_done(next_offsets),
-            Command::LogEnds(ends) => {
-                self.log_ends = ends;
-                self.measure();
-            }
+            Command::LogEnds(ends) => self.lag.ends(&ends),
         }
     }
 
@@ -254,23 +263,21 @@ impl Reader {
                 return self.shared.fail(Fault::kafka("assigning partitions", error));
             }
         }
-        self.log_ends = log_ends;
-        self.done = positions.iter().map(|(&p, position)| (p, position.next_offset)).collect();
+        let next_offsets = positions.iter().map(|(&p, position)| (p, position.next_offset));
+        self.lag.begin(next_offsets, &log_ends);
         // Buffers first: a record may come as soon as the partition is assigned.
         self.shared.assign(self.epoch, positions);
         if let Err(error) = self.consumer.assign(&list) {
             self.shared.fail(Fault::kafka("assigning partitions", error));
         }
-        self.measure();
     }
 
     fn end_epoch(&mut self) {
         self.epoch += 1;
         self.loading = None;
         self.queues.clear();
-        self.done.clear();
+        self.lag.end();
         self.shared.revoke();
-        self.measure();
     }
 
     fn reload(&mut self, delay: Duration) {
@@ -289,7 +296,7 @@ impl Reader {
         for _ in 0..EVENTS_AT_ONCE {
             let failed = match self.consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
-                    self.shared.push(copy(&message));
+                    take(&message, &mut self.lag, &self.shared);
                     continue;
                 }
                 Some(Err(error)) => error,
@@ -304,7 +311,7 @@ impl Reader {
         for (partition, queue) in &self.queues {
             while self.shared.has_room(*partition) {
                 match queue.poll(Duration::ZERO) {
-                    Some(Ok(message)) => self.shared.push(copy(&message)),
+                    Some(Ok(message)) => take(&message, &mut self.lag, &self.shared),
                     Some(Err(error)) => failed = Some(error),
                     None => break,
                 }
@@ -331,20 +338,15 @@ impl Reader {
     }
 
     fn note_done(&mut self, next_offsets: BTreeMap<i32, i64>) {
-        for (partition, next) in next_offsets {
-            if let Some(done) = self.done.get_mut(&partition) {
-                *done = next.max(*done);
-            }
-        }
+        self.lag.done(next_offsets);
         self.commit_due.get_or_insert_with(|| Instant::now() + COMMIT_INTERVAL);
-        self.measure();
     }
 
     /// For lag displays only, so whether it arrives does not matter.
     fn commit(&mut self) {
         self.commit_due = None;
         let mut list = TopicPartitionList::new();
-        for (&partition, &done) in &self.done {
+        for (partition, done) in self.lag.next_offsets() {
             let topic = &self.start.topic.name;
             let _ = list.add_partition_offset(topic, partition, Offset::Offset(done));
         }
@@ -352,17 +354,10 @@ impl Reader {
             let _ = self.consumer.commit(&list, CommitMode::Async);
         }
     }
+}
 
-    fn measure(&self) {
-        let lag: i64 = self
-            .done
-            .iter()
-            .filter_map(|(partition, done)| Some((self.log_ends.get(partition)? - done).max(0)))
-            .sum();
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        metrics::gauge!("reconciler_lag_records", "role" => self.role).set(lag as f64);
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        metrics::gauge!("reconciler_assigned_partitions", "role" => self.role)
-            .set(self.done.len() as f64);
-    }
+fn take(message: &BorrowedMessage<'_>, lag: &mut Lag, shared: &Shared) {
+    let record = copy(message);
+    lag.arrived(&record);
+    shared.push(record);
 }

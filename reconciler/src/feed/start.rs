@@ -10,6 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::context::Context;
 use crate::fault::Fault;
+use crate::metrics::{self, number};
 use crate::position::{Position, Positions};
 
 /// Knows where a partition begins that has no position.
@@ -22,6 +23,7 @@ pub(crate) trait Origin: Send + Sync {
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Start {
+    pub(super) role: &'static str,
     pub(super) kafka: kafka::Options,
     pub(super) topic: Topic,
     pub(super) positions: Positions,
@@ -97,7 +99,10 @@ impl Start {
             .iter()
             .map(|(&partition, &ends)| {
                 let archives = self.origin.is_some();
-                let position = start(partition, stored.get(&partition).copied(), ends, archives)
+                let stored = stored.get(&partition).copied();
+                let lost = stored.map_or(0, |position| (ends.0 - position.next_offset).max(0));
+                metrics::LOST.with([self.role, &partition.to_string()]).set(number(lost));
+                let position = start(partition, stored, ends, archives)
                     .map_err(|error| Fault::halt("finding where to start", error))?;
                 Ok((partition, position))
             })

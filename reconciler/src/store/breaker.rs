@@ -10,6 +10,7 @@ use super::{Batch, Store};
 use crate::breaker::Trip;
 use crate::database::{self, settle, within};
 use crate::fault::{Decision, Fault};
+use crate::metrics;
 
 /// What the database says before a batch is judged.
 pub(super) enum Stored {
@@ -52,7 +53,7 @@ impl Store {
         let mut connection = database::acquire(&self.pool).await?;
         let paused = within(self.store_trip(&mut connection, trip, batch)).await;
         settle(connection, "pausing the projection", paused).await?;
-        metrics::counter!("reconciler_breaker_trips_total").increment(1);
+        metrics::BREAKER_TRIPS.only().increment(1);
         let counts: Vec<String> =
             trip.reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         let (bad, all) = (trip.quarantined, trip.looked_at);

@@ -35,6 +35,17 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 7] = [
+        Self::Applied,
+        Self::Variant,
+        Self::Stale,
+        Self::Unhandled,
+        Self::WrongLivemode,
+        Self::Quarantined,
+        Self::Duplicate,
+    ];
+
     /// The value in `pay.event.verdict` and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -15,6 +15,7 @@ use super::derived::Derived;
 use super::{Attempt, MAX_LOCK_ROUNDS, Setback, Store, lock, object};
 use crate::database::{self, settle, within};
 use crate::fault::{Decision, Fault};
+use crate::metrics;
 
 /// Inputs that are dealt with in one transaction.
 const MAX_INPUTS: i64 = 200;
@@ -83,8 +84,7 @@ impl Store {
         let set = within(set).await;
         let set = settle(connection, "setting an input aside", set).await?;
         if let Some((kind, id)) = set {
-            metrics::counter!("reconciler_inputs_refused_total", "kind" => kind.clone())
-                .increment(1);
+            metrics::INPUTS_REFUSED.with([&kind]).increment(1);
             tracing::error!(kind, id, %fault, "this input is refused; set aside until it changes");
         }
         Ok(1)
