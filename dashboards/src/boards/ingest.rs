@@ -163,7 +163,7 @@ fn genuine() -> Row {
                 "Time since each secret last matched a request.",
             )
             .query(
-                "time() - max by (endpoint, secret) (ingest_secret_last_match_timestamp_seconds{<ingest>})",
+                "time() - (max by (endpoint, secret) (ingest_secret_last_match_timestamp_seconds{<ingest>}) > 0)",
                 "{{endpoint}} secret {{secret}}",
             )
             .alerts(&["SecretNoLongerMatches", "SecretReloadFailed"]),

@@ -19,8 +19,16 @@ pub fn objective() -> Objective {
 }
 
 pub(super) fn group() -> Group {
-    let alerts =
-        vec![burning_fast(), burning_slowly(), endpoint_refused(), genuine_refused(), too_large()];
+    let alerts = vec![
+        burning_fast(),
+        burning_slowly(),
+        endpoint_refused(),
+        genuine_refused(),
+        too_large(),
+        near_limit(),
+        producer_replaced(),
+        reload_failed(),
+    ];
     Group { name: "answers", tested_every: "1m", records: objective().records(), alerts }
 }
 
@@ -31,7 +39,6 @@ const UNAVAILABLE: &str =
 const REFUSED: &str = r#"ingest_requests_total{job="ingest",endpoint="default",outcome="refused"}"#;
 const IN_TIME: &str =
     r#"ingest_request_duration_seconds_bucket{job="ingest",outcome="accepted",le="5"}"#;
-const MATCHES: &str = r#"ingest_secret_matches_total{job="ingest",endpoint="default",secret="0"}"#;
 
 fn burning_fast() -> Alert {
     let words = Words {

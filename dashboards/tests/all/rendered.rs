@@ -1,6 +1,4 @@
 //! The committed files are what the code renders. `UPDATE_DOCS=1` writes them anew.
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeSet;
 use std::{env, fs};
 
