@@ -8,6 +8,7 @@ pub mod domain_events;
 pub mod inputs;
 pub mod load;
 pub mod process;
+pub mod prometheus;
 pub mod stack;
 pub mod system;
 pub mod topic;

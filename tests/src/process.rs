@@ -29,14 +29,19 @@ impl Process {
         logs: &Path,
         name: &str,
     ) -> anyhow::Result<Self> {
+        Self::start_command(command(binary, arguments, env)?, logs, name)
+    }
+
+    /// Starts any program; its output goes to `logs/NAME.log`.
+    pub fn start_command(mut command: Command, logs: &Path, name: &str) -> anyhow::Result<Self> {
         fs::create_dir_all(logs).with_context(|| logs.display().to_string())?;
         let path = logs.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&path)?;
-        let child = command(binary, arguments, env)?
+        let child = command
             .stdout(out.try_clone()?)
             .stderr(out)
             .spawn()
-            .with_context(|| format!("starting {binary}"))?;
+            .with_context(|| format!("starting {name}"))?;
         Ok(Self { name: name.to_owned(), child, log: path })
     }
 
