@@ -25,6 +25,11 @@ pub fn handling(event_type: &str) -> Option<Handling> {
         .map(|(handling, _)| *handling)
 }
 
+/// The type's name in the table, if it is modelled.
+pub fn modelled(event_type: &str) -> Option<&'static str> {
+    MODELLED.binary_search(&event_type).ok().map(|place| MODELLED[place])
+}
+
 /// The event types that are handled so, sorted.
 pub fn types(handling: Handling) -> &'static [&'static str] {
     TABLE.iter().find(|(found, _)| *found == handling).map_or(&[], |(_, types)| types)

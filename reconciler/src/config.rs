@@ -20,6 +20,7 @@ use crate::breaker::Limits;
 use crate::database;
 use crate::feed::{self, BatchLimit, FeedLimits, FeedOptions};
 use crate::publish::CALL_TIMEOUT;
+use crate::sample::Intervals;
 use crate::sink::Sink;
 
 /// The settings of `reconciler run`.
@@ -56,6 +57,8 @@ pub(crate) struct Run {
     pub(crate) sinks: Sinks,
     #[command(flatten)]
     pub(crate) publish: Publish,
+    #[command(flatten)]
+    pub(crate) sample: Sample,
 }
 
 /// A part of the work with its own position and lag.
@@ -355,6 +358,40 @@ pub(crate) struct Publish {
     pub(crate) publish_poll: Duration,
 }
 
+/// How often what only the database can tell is read for the metrics.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Metrics")]
+pub(crate) struct Sample {
+    /// How often discrepancies, quarantine and waiting inputs are counted
+    #[arg(long, env, default_value = "15s", value_parser = units::duration)]
+    pub(crate) sample_interval: Duration,
+    /// How often the ledger is added up: it reads every posting
+    #[arg(long, env, default_value = "5m", value_parser = units::duration)]
+    pub(crate) sample_ledger_interval: Duration,
+    /// Time for each of these questions
+    #[arg(long, env, default_value = "10s", value_parser = units::duration)]
+    pub(crate) sample_timeout: Duration,
+}
+
+impl Sample {
+    pub(crate) fn intervals(&self) -> Intervals {
+        Intervals { sample: self.sample_interval, ledger: self.sample_ledger_interval }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        for (name, value) in [
+            ("SAMPLE_INTERVAL", self.sample_interval),
+            ("SAMPLE_LEDGER_INTERVAL", self.sample_ledger_interval),
+            ("SAMPLE_TIMEOUT", self.sample_timeout),
+        ] {
+            if value.is_zero() {
+                return Err(ConfigError::new(name, "must not be 0"));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Run {
     /// What the core is told about its surroundings.
     pub(crate) fn projection(&self) -> Result<Settings, ConfigError> {
@@ -375,6 +412,7 @@ impl Run {
         self.kafka.client_config()?;
         database::options(&self.database.url()?, "check")?;
         self.breaker.check()?;
+        self.sample.check()?;
         self.projection()?;
         let blank = |value: &Option<String>| value.as_deref().unwrap_or_default().trim().is_empty();
         if roles.contains(&Role::Archive) && blank(&self.archive.s3_bucket) {

@@ -1,9 +1,11 @@
 //! Connections to Postgres: small pools with every time-out set, and what becomes of a
 //! connection after a fault.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::str::FromStr as _;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use service::exit::ConfigError;
 use service::secret::{ExposeSecret as _, SecretString};
@@ -12,11 +14,12 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgPool, Postgres};
 
 use crate::fault::{Decision, Fault};
+use crate::metrics;
 
 /// Time to get a connection, made or waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for one statement, by the server's clock.
-const STATEMENT_TIMEOUT: &str = "30s";
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time to wait for a lock, by the server's clock.
 const LOCK_TIMEOUT: &str = "10s";
 /// Time that a transaction may sit idle before the server ends it.
@@ -38,8 +41,19 @@ pub(crate) fn options(url: &SecretString, purpose: &str) -> Result<PgConnectOpti
 
 /// A pool that connects when it is first used.
 pub fn pool(url: &SecretString, purpose: &str, connections: u32) -> Result<PgPool, ConfigError> {
+    pool_within(url, purpose, connections, STATEMENT_TIMEOUT)
+}
+
+/// [`pool`], with another time for one statement.
+pub(crate) fn pool_within(
+    url: &SecretString,
+    purpose: &str,
+    connections: u32,
+    statement_timeout: Duration,
+) -> Result<PgPool, ConfigError> {
+    let statement_timeout = format!("{}ms", statement_timeout.as_millis());
     let options = options(url, purpose)?.options([
-        ("statement_timeout", STATEMENT_TIMEOUT),
+        ("statement_timeout", statement_timeout.as_str()),
         ("lock_timeout", LOCK_TIMEOUT),
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
     ]);
@@ -54,7 +68,10 @@ pub fn pool(url: &SecretString, purpose: &str, connections: u32) -> Result<PgPoo
 
 /// A connection from the pool.
 pub(crate) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, Fault> {
-    pool.acquire().await.map_err(|error| Fault::postgres("connecting to Postgres", error))
+    let started = Instant::now();
+    let acquired = pool.acquire().await;
+    metrics::ACQUIRE_SECONDS.only().record(started.elapsed());
+    acquired.map_err(|error| Fault::postgres("connecting to Postgres", error))
 }
 
 /// Waits for a statement's answer, but no longer than [`ANSWER_TIMEOUT`].
@@ -80,4 +97,39 @@ pub(crate) async fn settle<T>(
         let _ = connection.detach().close_hard().await;
     }
     Err(fault)
+}
+
+/// The pools of a process, for its metrics.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pools(Arc<Mutex<Vec<(&'static str, PgPool)>>>);
+
+impl Pools {
+    /// Takes note of a pool; several may serve one purpose.
+    pub(crate) fn add(&self, purpose: &'static str, pool: &PgPool) {
+        self.lock().push((purpose, pool.clone()));
+    }
+
+    /// Sets the gauges of the pools that are open.
+    pub(crate) fn show(&self) {
+        let mut pools = self.lock();
+        let mut sums: BTreeMap<&str, [u32; 3]> =
+            pools.iter().map(|(purpose, _)| (*purpose, [0; 3])).collect();
+        pools.retain(|(_, pool)| !pool.is_closed());
+        for (purpose, pool) in pools.iter() {
+            let (open, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
+            let sum = sums.entry(purpose).or_default();
+            sum[0] += open.saturating_sub(idle);
+            sum[1] += idle;
+            sum[2] += pool.options().get_max_connections();
+        }
+        for (purpose, [in_use, idle, max]) in sums {
+            metrics::POOL_CONNECTIONS.with([purpose, "in_use"]).set(in_use);
+            metrics::POOL_CONNECTIONS.with([purpose, "idle"]).set(idle);
+            metrics::POOL_MAX.with([purpose]).set(max);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(&'static str, PgPool)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

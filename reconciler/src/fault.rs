@@ -114,6 +114,7 @@ pub struct Fault {
     doing: &'static str,
     source: Box<dyn Error + Send + Sync>,
     for_a_person: bool,
+    cause: Cause,
 }
 
 impl Fault {
@@ -123,13 +124,24 @@ impl Fault {
         doing: &'static str,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self { decision, doing, source: source.into(), for_a_person: false }
+        Self { decision, doing, source: source.into(), for_a_person: false, cause: Cause::Other }
     }
 
     /// It is tried again, but it will not pass until somebody changes something.
     #[must_use]
     pub(crate) fn for_a_person(self) -> Self {
         Self { for_a_person: true, ..self }
+    }
+
+    /// Why it must be tried again, for the metrics.
+    #[must_use]
+    pub(crate) fn because(self, cause: Cause) -> Self {
+        Self { cause, ..self }
+    }
+
+    /// Why it must be tried again.
+    pub(crate) fn cause(&self) -> Cause {
+        self.cause
     }
 
     /// A fault that stops the role.
@@ -150,7 +162,7 @@ impl Fault {
 
     /// A fault of Postgres, classified by its SQLSTATE.
     pub(crate) fn postgres(doing: &'static str, error: sqlx::Error) -> Self {
-        let decision = of_sqlx(&error);
+        let (decision, cause) = (of_sqlx(&error), cause(&error));
         // The server quotes values in its messages about data; ours must not end in a log.
         let values = matches!(&error, sqlx::Error::Database(database)
             if database.code().is_some_and(|code| of_sqlstate(&code) == Decision::Isolate));
@@ -159,7 +171,7 @@ impl Fault {
             let place = [database.table(), database.constraint()].map(Option::unwrap_or_default);
             return Self::new(decision, doing, format!("SQLSTATE {code} {}", place.join(" ")));
         }
-        Self::new(decision, doing, error)
+        Self::new(decision, doing, error).because(cause)
     }
 
     /// A fault of the Kafka client.
@@ -214,6 +226,28 @@ fn of_sqlstate(code: &str) -> Decision {
             // Data the server cannot take; a constraint; a limit of the server's own.
             Some("22" | "23" | "54") => Decision::Isolate,
             _ => Decision::Halt,
+        },
+    }
+}
+
+fn cause(error: &sqlx::Error) -> Cause {
+    use sqlx::Error as E;
+    let code = match error {
+        E::Database(database) => database.code().unwrap_or_default(),
+        E::Io(_) | E::Tls(_) | E::Protocol(_) | E::WorkerCrashed => return Cause::Connection,
+        E::PoolTimedOut => return Cause::Pool,
+        _ => return Cause::Other,
+    };
+    match code.as_ref() {
+        "40P01" => Cause::Deadlock,
+        "55P03" => Cause::LockTimeout,
+        "57014" => Cause::StatementTimeout,
+        "25006" => Cause::Connection,
+        code => match code.get(..2) {
+            Some("40") => Cause::Serialization,
+            Some("53") => Cause::Resources,
+            Some("08" | "57") => Cause::Connection,
+            _ => Cause::Other,
         },
     }
 }
@@ -285,10 +319,14 @@ pub(crate) async fn persist<T, F: Future<Output = Result<T, Fault>>>(
     }
 }
 
+/// Counts a fault where it is handled.
+pub(crate) fn count(role: &'static str, fault: &Fault) {
+    metrics::FAULTS.with([role, fault.decision.as_str()]).increment(1);
+}
+
 /// Logs and counts a fault that will be tried again after `delay`.
 pub(crate) fn note(role: &'static str, fault: &Fault, delay: Duration) {
-    let decision = fault.decision.as_str();
-    metrics::FAULTS.with([role, decision]).increment(1);
+    count(role, fault);
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     if fault.for_a_person {
         tracing::error!(role, %fault, delay_ms, "needs a person; trying again");
@@ -326,6 +364,16 @@ mod tests {
         for (code, decision) in table {
             assert_eq!(of_sqlstate(code), decision, "{code}");
         }
+    }
+
+    #[test]
+    fn each_cause_of_a_retry_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> = Cause::ALL.map(Cause::as_str).into();
+        assert_eq!(names.len(), Cause::ALL.len());
+        assert_eq!(cause(&sqlx::Error::PoolTimedOut), Cause::Pool);
+        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert_eq!(cause(&sqlx::Error::Io(reset)), Cause::Connection);
+        assert_eq!(cause(&sqlx::Error::RowNotFound), Cause::Other);
     }
 
     #[test]

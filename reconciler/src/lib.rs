@@ -26,6 +26,7 @@ mod position;
 mod project;
 mod publish;
 mod s3;
+mod sample;
 pub mod sink;
 pub mod store;
 

@@ -21,6 +21,8 @@ pub(crate) const OTHER: &str = "other";
 const ROLE: Label = Label::one_of("role", || Role::ALL.map(Role::as_str).to_vec());
 /// The roles that read the topic.
 const READER: Label = Label::one_of("role", || vec!["project", "archive"]);
+/// The role that the breaker pauses.
+const PAUSES: Label = Label::one_of("role", || vec!["project"]);
 const WHERE: Label =
     Label::one_of("role", || vec!["start", "project", "archive", "publish", "sample"]);
 const DECISION: Label = Label::one_of("decision", || Decision::ALL.map(Decision::as_str).to_vec());
@@ -53,7 +55,7 @@ service::metrics! {
     /// 1 while the role runs in this process, 0 once it has ended or halted.
     pub(crate) ROLE_UP: Gauge = "reconciler_role_up" [ROLE];
     /// 1 while the breaker keeps the role paused, else 0. Of the topic: max() over processes.
-    pub(crate) PAUSED: Gauge = "reconciler_paused" [READER];
+    pub(crate) PAUSED: Gauge = "reconciler_paused" [PAUSES];
     /// Batches that tripped the breaker.
     pub(crate) BREAKER_TRIPS: Counter = "reconciler_breaker_trips_total" [];
     /// Faults, by the role that met them and what was decided: all but `halt` go on.

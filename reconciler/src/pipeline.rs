@@ -18,13 +18,13 @@ use service::secret::SecretString;
 use service::signals;
 use sqlx::PgPool;
 use tokio::task::{Id, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::archive::{self, Destination, Writer};
 use crate::aws;
 use crate::commands::migrate;
 use crate::config::{Role, Run};
-use crate::database;
+use crate::database::{self, Pools};
 use crate::domain_topic::{DomainTopic, NEED_BYTES};
 use crate::fault::{Fault, persist};
 use crate::feed::{Feed, Origin};
@@ -34,6 +34,7 @@ use crate::position::Positions;
 use crate::project;
 use crate::publish::{self, Outbox};
 use crate::s3::Bucket;
+use crate::sample;
 use crate::sink::Sink;
 use crate::store::Store;
 
@@ -59,7 +60,10 @@ pub(crate) async fn run(settings: Run) -> anyhow::Result<Outcome> {
     let bound = admin::serve(admin, readiness.clone(), exporter.clone(), admin_stop).await?;
     tracing::info!(address = %bound, "admin listener is up");
 
-    let start = Start { url: settings.database.url()?, settings, shutdown, readiness };
+    let pools = Pools::default();
+    let shown = pools.clone();
+    exporter.on_scrape(move || shown.show());
+    let start = Start { pools, url: settings.database.url()?, settings, shutdown, readiness };
     match start.shutdown.run_until_cancelled(start.foundations()).await {
         Some(topics) => start.roles(&topics?).await,
         None => Ok(Outcome::Done),
@@ -74,6 +78,7 @@ struct Topics {
 }
 
 struct Start {
+    pools: Pools,
     settings: Run,
     url: SecretString,
     shutdown: CancellationToken,
@@ -126,9 +131,21 @@ impl Start {
                 Role::Publish => self.start_publish(topics, &mut roles).await?,
             }
         }
+        let _sampling = self.start_sampling()?;
         self.readiness.release("starting");
         tracing::info!(roles = ?self.settings.roles(), "running");
         roles.watch(&self.readiness).await
+    }
+
+    /// Ends with the guard.
+    fn start_sampling(&self) -> anyhow::Result<DropGuard> {
+        let (purpose, settings) = ("sample", &self.settings.sample);
+        let pool = database::pool_within(&self.url, purpose, 1, settings.sample_timeout)?;
+        self.pools.add(purpose, &pool);
+        let stop = CancellationToken::new();
+        let sampling = sample::run(pool, settings.intervals());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(sampling));
+        Ok(stop.drop_guard())
     }
 
     fn start_project(&self, topic: &Topic, roles: &mut Roles) -> anyhow::Result<()> {
@@ -206,8 +223,10 @@ impl Start {
         Ok(Feed::start(options, topic, positions, origin, self.shutdown.clone())?)
     }
 
-    fn pool(&self, purpose: &str) -> anyhow::Result<PgPool> {
-        Ok(database::pool(&self.url, purpose, CONNECTIONS)?)
+    fn pool(&self, purpose: &'static str) -> anyhow::Result<PgPool> {
+        let pool = database::pool(&self.url, purpose, CONNECTIONS)?;
+        self.pools.add(purpose, &pool);
+        Ok(pool)
     }
 }
 
@@ -251,6 +270,7 @@ impl Roles {
                         Role::Archive => "role archive has halted",
                         Role::Publish => "role publish has halted",
                     });
+                    metrics::FAULTS.with([role.as_str(), "halt"]).increment(1);
                     halted.push(format!("role {} has halted: {fault}", role.as_str()));
                 }
             }

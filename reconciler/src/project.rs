@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::breaker::{Breaker, Limits};
-use crate::fault::{Backoff, Decision, Fault, note};
+use crate::fault::{Backoff, Decision, Fault, count, note};
 use crate::feed::{BatchLimit, Delivery, Feed};
 use crate::metrics;
 use crate::position::Position;
@@ -222,13 +222,18 @@ impl Projector {
                     return Ok(Ended::Applied);
                 }
                 Err(fault) if fault.decision == Decision::Isolate => {
+                    count(ROLE, &fault);
                     return Ok(Ended::Refused(fault));
                 }
                 Err(fault) if fault.decision == Decision::Pause => {
+                    count(ROLE, &fault);
                     self.pause(Some(&fault));
                     return Ok(Ended::Paused);
                 }
                 Err(fault) => {
+                    if fault.decision.is_transient() {
+                        metrics::TRANSACTION_RETRIES.with([fault.cause().as_str()]).increment(1);
+                    }
                     if let Some(ended) = self.wait_out(fault).await? {
                         return Ok(ended);
                     }
@@ -342,6 +347,9 @@ fn measure(records: usize, applied: &Applied, took: Duration) {
     metrics::APPLY_SECONDS.only().record(took.as_secs_f64());
     for (verdict, count) in &applied.verdicts {
         metrics::EVENTS.with([verdict.as_str()]).increment(*count);
+    }
+    for (modelled, count) in &applied.types {
+        metrics::EVENT_TYPES.with([modelled.unwrap_or(metrics::OTHER)]).increment(*count);
     }
     for (reason, count) in &applied.quarantined {
         metrics::QUARANTINED.with([*reason]).increment(*count);

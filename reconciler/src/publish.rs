@@ -95,6 +95,7 @@ pub(crate) async fn warn_of_others(pool: PgPool, sinks: &BTreeSet<Sink>) {
         }
         Err(fault) => tracing::warn!(role = ROLE, %fault, "cannot tell whether other sinks wait"),
     }
+    pool.close().await;
 }
 
 struct Publisher<E> {
@@ -159,7 +160,11 @@ impl<E: EventStream> Publisher<E> {
             .map(|row| Event { subject: &row.subject, payload: &row.payload })
             .collect();
         let (sink, started) = (self.sink(), Instant::now());
-        let answers = self.stream.put(&events).await?;
+        let again = batch.iter().filter(|row| row.attempts > 1).count();
+        metrics::PUBLISH_RETRIED.with([sink]).increment(again as u64);
+        let answers = self.stream.put(&events).await.inspect_err(|_| self.called("failed"))?;
+        let all = answers.iter().all(Option::is_none);
+        self.called(if all { "ok" } else { "partial" });
         metrics::PUBLISH_SECONDS.with([sink]).record(started.elapsed());
         let answered = || batch.iter().zip(&answers);
         let sent: Vec<i64> =
@@ -208,6 +213,10 @@ impl<E: EventStream> Publisher<E> {
 
     fn sink(&self) -> &'static str {
         self.outbox.sink.as_str()
+    }
+
+    fn called(&self, result: &'static str) {
+        metrics::PUBLISH_CALLS.with([self.sink(), result]).increment(1);
     }
 
     fn count(&self, result: &'static str, events: usize) {

@@ -3,9 +3,13 @@
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use crate::exit::ConfigError;
+use crate::metrics::LOG_LINES;
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -34,14 +38,26 @@ pub struct Options {
 pub fn init(options: &Options) -> Result<(), ConfigError> {
     let filter = EnvFilter::try_new(&options.log_filter)
         .map_err(|error| ConfigError::new("LOG_FILTER", error.to_string()))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    // Only a logger that is already installed can make this fail, and that one serves as well.
-    let _ = match options.log_format {
-        Format::Text => builder.try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+    let lines =
+        fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    let lines = match options.log_format {
+        Format::Text => lines.boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
     };
+    // Only a logger that is already installed can make this fail, and that one serves as well.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).with(Counted).try_init();
     Ok(())
+}
+
+/// Counts what is logged as an error or a warning.
+struct Counted;
+
+impl<S: Subscriber> Layer<S> for Counted {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        match *event.metadata().level() {
+            Level::ERROR => LOG_LINES.with(["error"]).increment(1),
+            Level::WARN => LOG_LINES.with(["warn"]).increment(1),
+            _ => {}
+        }
+    }
 }

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod domain_events;
 pub mod inputs;
 pub mod load;
+pub mod metrics;
 pub mod process;
 pub mod prometheus;
 pub mod stack;

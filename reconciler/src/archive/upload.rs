@@ -93,7 +93,7 @@ impl<S: ObjectStore> Writer<S> {
         let body = compress(segment.clone()).await?;
         let size = body.len() as u64;
         let stored = loop {
-            let put = || self.to.store.create(key, "application/zstd", body.clone());
+            let put = || self.create("segment", key, "application/zstd", &body);
             if persist(ROLE, put).await? == Created::Written {
                 metrics::ARCHIVE_STORED.only().increment(size);
                 break None;
@@ -117,11 +117,29 @@ impl<S: ObjectStore> Writer<S> {
         Ok((theirs, ours.after(last)))
     }
 
+    /// Creates an object, and counts how that ended.
+    async fn create(
+        &self,
+        object: &str,
+        key: &str,
+        content_type: &str,
+        body: &Bytes,
+    ) -> Result<Created, Fault> {
+        let created = self.to.store.create(key, content_type, body.clone()).await;
+        let result = match &created {
+            Ok(Created::Written) => "written",
+            Ok(Created::Exists) => "existed",
+            Err(_) => "failed",
+        };
+        metrics::ARCHIVE_PUTS.with([object, result]).increment(1);
+        created
+    }
+
     pub(super) async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Fault> {
         let key = self.to.place.manifest_key(manifest.partition, manifest.first_offset);
         let body = Bytes::from(manifest.to_json());
         loop {
-            let put = || self.to.store.create(&key, "application/json", body.clone());
+            let put = || self.create("manifest", &key, "application/json", &body);
             if persist(ROLE, put).await? == Created::Written {
                 return Ok(());
             }

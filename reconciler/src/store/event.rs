@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Mutex;
 
 use domain::aggregate::States;
+use domain::catalog;
 use domain::event::{Decoded, Disposition, Event, Rejected};
 use domain::object::ObjectKey;
 use domain::state::ObjectState;
@@ -187,8 +188,10 @@ impl<'a> Work<'a> {
     /// What the batch came to.
     pub(super) fn applied(&self, published: u64) -> Applied {
         let mut applied = Applied { published, ..Applied::default() };
-        for (_, _, verdict) in &self.fresh {
+        for (item, _, verdict) in &self.fresh {
             *applied.verdicts.entry(*verdict).or_default() += 1;
+            let modelled = envelope(item).and_then(|event| catalog::modelled(&event.kind));
+            *applied.types.entry(modelled).or_default() += 1;
         }
         let known = self.batch.items.iter().filter(|item| envelope(item).is_some()).count();
         let duplicates = known - self.fresh.len();

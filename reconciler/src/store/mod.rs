@@ -22,7 +22,8 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use self::derived::Derived;
 use crate::breaker::{Breaker, Trip};
 use crate::database::{self, settle, within};
-use crate::fault::{Decision, Fault};
+use crate::fault::{Cause, Decision, Fault};
+use crate::metrics;
 use crate::sink::Sink;
 
 mod breaker;
@@ -44,6 +45,7 @@ mod row;
 
 pub(crate) use change::Change;
 pub use event::{EventKey, Verdict};
+use pace::Steps;
 pub use pace::{Pace, Step};
 pub use position::Advance;
 pub(crate) use redrive::Rehearsal;
@@ -77,6 +79,8 @@ pub struct Batch<'a> {
 pub struct Applied {
     /// How many events got which verdict; duplicates included.
     pub verdicts: BTreeMap<Verdict, u64>,
+    /// How many events were new, by Stripe's type where it is modelled.
+    pub types: BTreeMap<Option<&'static str>, u64>,
     /// How many records went to quarantine, by reason.
     pub quarantined: BTreeMap<&'static str, u64>,
     /// Receipt of each newly applied event, Unix milliseconds.
@@ -111,7 +115,8 @@ impl Setback {
                 Decision::Reconnect,
                 "moving positions",
                 "the database has lost what was applied before this batch",
-            )),
+            )
+            .because(Cause::Behind)),
             Self::Tripped(_) | Self::Paused => Err(breaker::paused()),
         }
     }
@@ -139,6 +144,7 @@ pub struct Store {
     sinks: BTreeSet<Sink>,
     cluster: String,
     topic_id: String,
+    steps: Steps,
     /// Months of `pay.event` that are known to have their partition.
     months: Mutex<BTreeSet<(i32, u8)>>,
 }
@@ -147,7 +153,8 @@ impl Store {
     /// The projection of this topic into this database, and on to these sinks.
     pub fn new(pool: PgPool, settings: Settings, sinks: BTreeSet<Sink>, topic: &Topic) -> Self {
         let (cluster, topic_id) = (topic.cluster_id.clone(), topic.topic_id.clone());
-        Self { pool, settings, sinks, cluster, topic_id, months: Mutex::default() }
+        let (steps, months) = (Steps::new(), Mutex::default());
+        Self { pool, settings, sinks, cluster, topic_id, steps, months }
     }
 
     /// Settings of decoding and deriving.
@@ -180,7 +187,7 @@ impl Store {
         batch: &Batch<'_>,
         breaker: &mut Breaker,
     ) -> Result<Applied, Fault> {
-        self.transact(batch, Purpose::Follow(breaker), &()).await
+        self.transact(batch, Purpose::Follow(breaker), &self.steps.stopwatch()).await
     }
 
     async fn transact(
@@ -199,10 +206,13 @@ impl Store {
             match settle(connection, "applying a batch", attempt).await? {
                 Ok(applied) => return Ok(applied),
                 Err(Setback::Tripped(trip)) => return Err(self.pause(&trip, batch).await?),
-                Err(setback) => related.extend(setback.missing()?),
+                Err(setback) => {
+                    related.extend(setback.missing()?);
+                    metrics::TRANSACTION_RETRIES.with([Cause::Links.as_str()]).increment(1);
+                }
             }
         }
-        Err(Fault::retry("locking aggregates", "their links kept growing"))
+        Err(Fault::retry("locking aggregates", "their links kept growing").because(Cause::Links))
     }
 
     /// The ids that these lead to, read without locks: a guess that saves most rounds of locking.

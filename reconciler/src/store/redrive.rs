@@ -8,6 +8,7 @@ use domain::settings::Settings;
 use sqlx::{PgPool, Postgres, Transaction};
 
 use super::change::{self, Change};
+use super::pace::Steps;
 use super::{Applied, Batch, Item, MAX_LOCK_ROUNDS, Purpose, Store, named};
 use crate::database::{self, settle, within};
 use crate::fault::Fault;
@@ -22,7 +23,8 @@ impl Store {
         (cluster, topic_id): (&str, &str),
     ) -> Self {
         let (cluster, topic_id) = (cluster.to_owned(), topic_id.to_owned());
-        Self { pool, settings, sinks, cluster, topic_id, months: Mutex::default() }
+        let (steps, months) = (Steps::new(), Mutex::default());
+        Self { pool, settings, sinks, cluster, topic_id, steps, months }
     }
 
     /// Applies records from quarantine and says there what came of each: all of it or none. No

@@ -13,6 +13,7 @@ mod inputs;
 mod inspect;
 mod interleaving;
 mod ledger;
+mod metrics;
 mod migrate;
 mod projection;
 mod quarantine;
