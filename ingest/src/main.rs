@@ -103,7 +103,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<Outcome> {
         .with_context(|| format!("INGEST_LISTEN: cannot listen on {}", settings.ingest_listen))?;
     tracing::info!(addr = %listener.local_addr()?, admin = %admin_addr, "listening");
 
-    let webhooks = Arc::new(Webhooks::new(settings, endpoints, Arc::clone(&publisher)));
+    let webhooks = Arc::new(Webhooks::new(settings, &endpoints, Arc::clone(&publisher)));
     let server = Server::new(Arc::clone(&webhooks), settings.limits.clone());
     let (shown, counted) = (Arc::clone(&webhooks), Arc::clone(&server));
     exporter.on_scrape(move || {

@@ -75,13 +75,10 @@ impl<P: Publish> Server<P> {
                 () = stop.cancelled() => return,
                 accepted = async {
                     // Whoever finds no slot waits in the listener's queue.
-                    let slot = match Arc::clone(&slots).try_acquire_owned() {
-                        Ok(slot) => Ok(slot),
-                        Err(_) => {
-                            held_back.increment(1);
-                            Arc::clone(&slots).acquire_owned().await
-                        }
-                    };
+                    if slots.available_permits() == 0 {
+                        held_back.increment(1);
+                    }
+                    let slot = Arc::clone(&slots).acquire_owned().await;
                     listener.accept().await.map(|(stream, _)| (stream, slot))
                 } => accepted,
             };

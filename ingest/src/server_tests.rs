@@ -61,7 +61,7 @@ async fn listen() -> (SocketAddr, Arc<Held>) {
     let settings = Cli::try_parse_from(args.iter().chain(&short)).unwrap().settings;
     let publisher = Arc::new(Held::default());
     let endpoints = Endpoints::parse(SECRET, "").unwrap();
-    let webhooks = Arc::new(Webhooks::new(&settings, endpoints, Arc::clone(&publisher)));
+    let webhooks = Arc::new(Webhooks::new(&settings, &endpoints, Arc::clone(&publisher)));
     webhooks.open();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

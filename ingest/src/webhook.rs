@@ -51,7 +51,7 @@ pub(crate) struct Webhooks<P> {
 }
 
 impl<P: Publish> Webhooks<P> {
-    pub(crate) fn new(settings: &Settings, endpoints: Endpoints, publisher: Arc<P>) -> Self {
+    pub(crate) fn new(settings: &Settings, endpoints: &Endpoints, publisher: Arc<P>) -> Self {
         let limits = &settings.limits;
         let this = Self {
             endpoints: ArcSwap::default(),
@@ -69,7 +69,7 @@ impl<P: Publish> Webhooks<P> {
             open: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         };
-        this.replace_endpoints(&endpoints);
+        this.replace_endpoints(endpoints);
         this
     }
 

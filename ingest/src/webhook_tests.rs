@@ -61,7 +61,7 @@ fn webhooks(fake: Fake, more: &[&str]) -> Arc<Webhooks<Fake>> {
     let settings = Cli::try_parse_from(args.iter().chain(more)).unwrap().settings;
     let secrets = format!("{SECRET},whsec_next,eu:whsec_eu");
     let endpoints = Endpoints::parse(&secrets, "eu:acct_eu").unwrap();
-    let webhooks = Arc::new(Webhooks::new(&settings, endpoints, Arc::new(fake)));
+    let webhooks = Arc::new(Webhooks::new(&settings, &endpoints, Arc::new(fake)));
     webhooks.open();
     webhooks
 }

@@ -137,8 +137,8 @@ impl Meter {
     }
 
     fn count(&self, of: (&'static str, i32), total: u64, counter: &Counter) {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = counted.insert(of, total).unwrap_or_default();
+        let mut totals = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = totals.insert(of, total).unwrap_or_default();
         counter.increment(total.saturating_sub(before));
     }
 }
