@@ -119,7 +119,8 @@ impl System {
 
     /// Starts an ingest and waits until it is ready.
     pub async fn ingest(&self, name: &str, more: &[(&str, &str)]) -> anyhow::Result<Ingest> {
-        let (listen, admin) = (free_address()?, free_address()?);
+        let listen = address(more, "INGEST_LISTEN")?;
+        let admin = address(more, "INGEST_ADMIN_LISTEN")?;
         let mut env = self.env();
         let addresses =
             [("INGEST_LISTEN", listen.to_string()), ("INGEST_ADMIN_LISTEN", admin.to_string())];
@@ -149,7 +150,7 @@ impl System {
         roles: &str,
         more: &[(&str, &str)],
     ) -> anyhow::Result<Reconciler> {
-        let admin = free_address()?;
+        let admin = address(more, "RECONCILER_ADMIN_LISTEN")?;
         let mut env = self.env();
         env.push(("RECONCILER_ADMIN_LISTEN".to_owned(), admin.to_string()));
         env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -226,6 +227,14 @@ impl System {
         let statement = format!("drop database if exists {} with (force)", self.id);
         connection.execute(AssertSqlSafe(statement)).await?;
         Ok(())
+    }
+}
+
+/// Where a process is told to listen, else a free address.
+fn address(more: &[(&str, &str)], name: &str) -> anyhow::Result<SocketAddr> {
+    match more.iter().find(|(given, _)| *given == name) {
+        Some((_, value)) => value.parse().with_context(|| name.to_owned()),
+        None => free_address(),
     }
 }
 

@@ -15,6 +15,7 @@ mod interleaving;
 mod ledger;
 mod metrics;
 mod migrate;
+mod observed;
 mod projection;
 mod quarantine;
 mod raw;
@@ -23,6 +24,7 @@ mod redrive;
 mod registers;
 mod signatures;
 mod sinks;
+mod way;
 
 use harness::stack::Stack;
 use harness::system::System;

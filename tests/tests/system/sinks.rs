@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use domain::fact::Fact;
@@ -15,10 +14,9 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use serde_json::{Value, json};
 use sqlx::Row as _;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::consumer::Consumer;
+use crate::way::Way;
 use crate::{raw, system};
 
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -190,28 +188,12 @@ async fn a_domain_topic_that_will_not_do_is_refused_with_one_line() {
     assert!(line.contains("DOMAIN_TOPIC: is the raw topic"), "{line}");
 }
 
-/// Passes connections on to the stand-in for AWS, once it is opened.
-async fn open_way(from: SocketAddr) {
-    let endpoint = std::env::var("AWS_ENDPOINT_URL").unwrap();
-    let to = endpoint.strip_prefix("http://").unwrap().to_owned();
-    let listener = TcpListener::bind(from).await.unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let to = to.clone();
-            tokio::spawn(async move {
-                let mut server = TcpStream::connect(to).await.unwrap();
-                copy_bidirectional(&mut client, &mut server).await
-            });
-        }
-    });
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn firehose_out_of_reach_does_not_delay_kafka_and_catches_up() {
     let system = system("sinks_firehose_down").await;
     raw::write_events(&system, &unkind_events(22, 30), 4).await;
-    let way = free_address().unwrap();
-    let endpoint = format!("http://{way}");
+    let way = Way::shut_to_aws();
+    let endpoint = format!("http://{}", way.from);
     let run =
         system.reconciler("run", ROLES, &[("AWS_ENDPOINT_URL", endpoint.as_str())]).await.unwrap();
     system.caught_up(&["project"], DEADLINE).await.unwrap();
@@ -222,7 +204,7 @@ async fn firehose_out_of_reach_does_not_delay_kafka_and_catches_up() {
     let waiting = waiting(&system, "firehose").await;
     assert!(usize::try_from(waiting).unwrap() >= told.len(), "{waiting} wait");
 
-    open_way(way).await;
+    way.open();
     system.published(DEADLINE).await.unwrap();
     both_have_all(&system).await;
     assert!(run.process.terminate(DEADLINE).await.unwrap().success());
