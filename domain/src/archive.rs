@@ -11,8 +11,8 @@ mod line;
 mod manifest;
 mod segment;
 
-pub use line::{LineError, decode, encode};
-pub use manifest::{Listed, MANIFEST_VERSION, Manifest, ManifestError};
+pub use line::{Entry, Line, LineError, Tombstone, decode, encode, encode_tombstone};
+pub use manifest::{HOLE_VERSION, Hole, Listed, MANIFEST_VERSION, Manifest, ManifestError};
 pub use segment::{Difference, Segment};
 
 use std::fmt;
