@@ -65,6 +65,14 @@ impl Entry {
         }
     }
 
+    /// The record, unless it is erased.
+    pub fn record(self) -> Option<RawRecord> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Erased(_) => None,
+        }
+    }
+
     /// Kafka's timestamp, Unix milliseconds.
     pub fn timestamp_ms(&self) -> i64 {
         match self {

@@ -154,7 +154,6 @@ impl Segment {
         }
         let mut rest = Self::default();
         for at in keep..self.listed.len() {
-            let start = rest.lines.len();
             rest.lines.extend_from_slice(self.line(at));
             rest.ends.push(rest.lines.len());
             rest.listed.push(self.listed[at]);
