@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::archive::Sha256Hash;
+use domain::archive::{Manifest, Sha256Hash};
 use kafka::topic::Topic;
 use sqlx::{PgConnection, PgPool, Row as _};
 
@@ -16,6 +16,13 @@ pub(crate) struct Position {
     pub next_offset: i64,
     /// Archive only: list hash of the last manifest.
     pub chain: Option<Sha256Hash>,
+}
+
+impl Position {
+    /// The archive's place once this manifest is in S3.
+    pub(crate) fn after(manifest: &Manifest) -> Self {
+        Self { next_offset: manifest.next_offset(), chain: Some(manifest.list_hash) }
+    }
 }
 
 /// The positions of one role on one topic.
