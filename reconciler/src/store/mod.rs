@@ -266,12 +266,8 @@ impl Store {
         };
         let named_before = derived::named_providers(&states, &self.settings);
         let changed = work.join_into(&mut states);
-        let named = derived::named_providers(&states, &self.settings);
-        let renamed: Vec<String> = named
-            .into_iter()
-            .filter(|(account, name)| named_before.get(account) != Some(name))
-            .map(|(account, _)| account)
-            .collect();
+        let named_now = derived::named_providers(&states, &self.settings);
+        let renamed = derived::renamed(&named_before, named_now);
         let dependents = rederive::at_once_or_later(&mut tx, &renamed).await?;
         let missing: BTreeSet<ObjectKey> =
             dependents.iter().filter(|key| !states.contains_key(key)).cloned().collect();
@@ -279,7 +275,7 @@ impl Store {
             return Ok(Err(Setback::Incomplete(missing)));
         }
         let concerns = |key: &ObjectKey| changed.contains(key) || dependents.contains(key);
-        let derived = Derived::of(&mut tx, &states, concerns, &self.settings, pace).await?;
+        let derived = Derived::of(&mut *tx, &states, concerns, &self.settings, pace).await?;
         let derived = match derived {
             Ok(derived) => derived,
             Err(setback) => return Ok(Err(setback)),

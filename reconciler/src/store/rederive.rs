@@ -138,7 +138,7 @@ impl Store {
         concerned.extend(accounts.map(|input| ObjectKey::of_account(&input.id)));
 
         let concerns = |key: &ObjectKey| concerned.contains(key);
-        match Derived::of(&mut tx, &states, concerns, &self.settings, &()).await? {
+        match Derived::of(&mut *tx, &states, concerns, &self.settings, &()).await? {
             Ok(derived) => derived.write(&mut tx, &()).await?,
             Err(setback) => return Ok(Err(setback)),
         }
