@@ -17,7 +17,7 @@ use domain::state::ObjectState;
 use sqlx::PgConnection;
 
 use super::pace::{Pace, Step};
-use super::{Attempt, Setback, discrepancy, invoice, ledger, quote, row};
+use super::{Attempt, Setback, discrepancy, invoice, ledger, payout, quote, row};
 
 /// What some aggregates come to.
 pub(super) struct Derived {
@@ -146,7 +146,7 @@ async fn providers(
         .into_iter()
         .filter_map(|(account, name)| Some((account, name?)))
         .collect();
-    providers.extend(row::providers(tx, &accounts.into_iter().collect::<Vec<_>>()).await?);
+    providers.extend(payout::providers(tx, &accounts.into_iter().collect::<Vec<_>>()).await?);
     Ok(providers)
 }
 

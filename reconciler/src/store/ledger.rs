@@ -26,10 +26,7 @@ pub(super) async fn write(
 }
 
 /// Account and id of everything that these targets and objects may have postings of.
-pub(super) fn concerned(
-    targets: &[Target],
-    objects: &[&ObjectKey],
-) -> BTreeSet<(String, String)> {
+pub(super) fn concerned(targets: &[Target], objects: &[&ObjectKey]) -> BTreeSet<(String, String)> {
     let subjects = targets.iter().map(|target| (&target.subject.account, &target.subject.id));
     let ids = subjects.chain(objects.iter().map(|key| (&key.account, &key.id)));
     ids.map(|(account, id)| (account.clone(), id.clone())).collect()

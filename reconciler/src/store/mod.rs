@@ -35,6 +35,7 @@ mod invoice;
 mod ledger;
 mod object;
 mod pace;
+mod payout;
 mod position;
 mod quarantine;
 mod quote;
@@ -355,6 +356,17 @@ async fn lock(
     let missing = aggregate::beyond(&states);
     Ok(if missing.is_empty() { Ok(states) } else { Err(Setback::Incomplete(missing)) })
 }
+
+/// A query with what it is asked with.
+type Bound = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+/// The query of table, primary key and columns of the rows that another macro has as a table.
+macro_rules! image {
+    ($table:literal, $key:literal, $rows:ident) => {
+        concat!("select '", $table, "', ", $key, ", to_jsonb(n) from (", $rows!(), ") as n")
+    };
+}
+use image;
 
 /// One column of many rows: what UNNEST takes.
 fn column<'a, T: 'a, U>(
