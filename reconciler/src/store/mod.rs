@@ -31,6 +31,7 @@ mod derived;
 mod discrepancy;
 mod event;
 mod fact;
+mod forecast;
 mod invoice;
 mod ledger;
 mod object;
@@ -43,11 +44,11 @@ mod rederive;
 mod redrive;
 mod row;
 
-pub(crate) use change::Change;
+pub use change::Change;
 pub use event::{EventKey, Verdict};
+pub use forecast::{Forecast, Limits, Totals};
 pub use pace::{Pace, Step};
 pub use position::Advance;
-pub(crate) use redrive::Rehearsal;
 
 /// How often a batch may find that an aggregate reaches further than it had locked. Each round
 /// follows the links once more; links only grow, and aggregates are small.

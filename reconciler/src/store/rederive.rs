@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use domain::object::{ObjectKey, authorization};
 use domain::settlement::{order_key, quote_key};
+use futures::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection};
 
 use super::derived::Derived;
@@ -217,7 +218,11 @@ pub(super) async fn at_once_or_later(
     tx: &mut PgConnection,
     accounts: &[String],
 ) -> sqlx::Result<BTreeSet<ObjectKey>> {
-    let found = object::dependents(tx, accounts, PAGE).await?;
+    if accounts.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let found: BTreeSet<ObjectKey> =
+        object::dependents(tx, accounts, Some(PAGE)).try_collect().await?;
     if i64::try_from(found.len()).unwrap_or(i64::MAX) < PAGE {
         return Ok(found);
     }
