@@ -26,6 +26,7 @@ mod project;
 mod publish;
 mod s3;
 pub mod sink;
+mod source;
 pub mod store;
 
 use anyhow::Context as _;

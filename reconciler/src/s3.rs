@@ -1,5 +1,7 @@
 //! Objects in S3.
 
+#[cfg(test)]
+pub(crate) mod memory;
 mod rewrite;
 
 use std::future::Future;
@@ -47,6 +49,10 @@ pub(crate) trait ObjectStore: Send + Sync + 'static {
         prefix: &str,
         after: &str,
     ) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
+
+    /// All folders right under `prefix`, which ends in a slash or is empty, in order. Each is a
+    /// prefix of keys and ends in a slash. For places that hold few.
+    fn folders(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
 }
 
 /// A bucket.
@@ -84,6 +90,10 @@ impl Bucket {
             .map_err(|error| Fault::retry(doing, error))?;
         Ok(Some((body.into_bytes(), got.e_tag)))
     }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl ObjectStore for Bucket {
@@ -115,5 +125,17 @@ impl ObjectStore for Bucket {
         let listed = list.start_after(after).send().await;
         let listed = listed.map_err(|error| aws::fault("listing S3", error))?;
         Ok(listed.contents.into_iter().flatten().filter_map(|object| object.key).collect())
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Fault> {
+        let list = self.client.list_objects_v2().bucket(&self.name).prefix(prefix).delimiter("/");
+        let mut pages = list.into_paginator().send();
+        let mut folders = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| aws::fault("listing S3", error))?;
+            let found = page.common_prefixes.into_iter().flatten();
+            folders.extend(found.filter_map(|folder| folder.prefix));
+        }
+        Ok(folders)
     }
 }

@@ -27,8 +27,8 @@ pub enum Begin {
 /// Takes a partition's manifests in the order of their keys and notes what does not hold. Its size
 /// does not grow with the archive's, except by findings, which can be taken out at any time.
 #[derive(Debug)]
-pub struct Chain<'a> {
-    place: &'a Place,
+pub struct Chain {
+    place: Place,
     partition: i32,
     position: Option<Tip>,
     /// What the next manifest must be; `None` when the one before could not be read.
@@ -40,10 +40,10 @@ pub struct Chain<'a> {
     findings: Vec<Finding>,
 }
 
-impl<'a> Chain<'a> {
+impl Chain {
     /// `position` is what the role archive remembers to have written, as it was before the first
     /// manifest was read, if that is to be checked.
-    pub fn new(place: &'a Place, partition: i32, begin: Begin, position: Option<Tip>) -> Self {
+    pub fn new(place: Place, partition: i32, begin: Begin, position: Option<Tip>) -> Self {
         let is_position_met = match (begin, position) {
             (Begin::After(tip), Some(position)) => tip == position,
             _ => false,

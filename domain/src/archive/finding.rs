@@ -4,7 +4,8 @@ use super::Sha256Hash;
 use crate::signature::Refusal;
 
 /// Something in an archive that does not hold, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}{}: {problem}", at(*.offset))]
 pub struct Finding {
     /// Key of the object that it is about, or where that object should be.
     pub key: String,
@@ -20,6 +21,9 @@ pub enum Problem {
     /// A manifest that cannot be read, or whose hash is not its list's.
     #[error("the manifest does not hold: {0}")]
     ManifestBroken(String),
+    /// A manifest that was listed, and is not there any more.
+    #[error("the manifest was deleted a moment ago")]
+    ManifestGone,
     /// A manifest that lies at the key of another.
     #[error("the manifest is another segment's: it belongs at {0}")]
     ManifestKey(String),
@@ -151,6 +155,7 @@ impl Problem {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::ManifestBroken(_) => "manifest_broken",
+            Self::ManifestGone => "manifest_gone",
             Self::ManifestKey(_) => "manifest_key",
             Self::ManifestBytes => "manifest_bytes",
             Self::SegmentKey(_) => "segment_key",
@@ -179,6 +184,10 @@ impl Problem {
             Self::NoSecret => "no_secret",
         }
     }
+}
+
+fn at(offset: Option<i64>) -> String {
+    offset.map_or_else(String::new, |offset| format!(", offset {offset}"))
 }
 
 fn hash(hash: Option<Sha256Hash>) -> String {

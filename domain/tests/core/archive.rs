@@ -78,7 +78,7 @@ impl Archive {
     fn verify(&self) -> Vec<Finding> {
         let place = place();
         let (mut findings, mut pairing) = (Vec::new(), Pairing::default());
-        let mut chain = Chain::new(&place, PARTITION, Begin::First, Some(self.tip));
+        let mut chain = Chain::new(place.clone(), PARTITION, Begin::First, Some(self.tip));
         for (key, object) in self.objects.range(place.manifest_prefix(PARTITION)..) {
             if !key.starts_with(&place.manifest_prefix(PARTITION)) {
                 break;
@@ -305,8 +305,7 @@ proptest! {
         let key = place().manifest_key(PARTITION, next);
         prop_assert_eq!(archive.verify(), vec![Finding { key, offset: Some(next), problem }]);
 
-        let place = place();
-        let mut chain = Chain::new(&place, PARTITION, Begin::First, None);
+        let mut chain = Chain::new(place(), PARTITION, Begin::First, None);
         for (key, object) in &short.objects {
             if key.contains("/manifest/") {
                 chain.link(key, object);

@@ -114,18 +114,13 @@ impl Bucket {
 }
 
 /// Why the bucket will not, or the fault that passes.
-fn refusal<E>(
-    doing: &'static str,
-    error: aws_sdk_s3::error::SdkError<E>,
-) -> Result<String, Fault>
+fn refusal<E>(doing: &'static str, error: aws_sdk_s3::error::SdkError<E>) -> Result<String, Fault>
 where
     E: std::error::Error + aws_sdk_s3::error::ProvideErrorMetadata + Send + Sync + 'static,
 {
     // A server that does not do this at all answers 501 or 405.
     match aws::status(&error) {
-        Some(400..=499 | 501) => {
-            Ok(format!("{doing}: {}", error.code().unwrap_or("refused")))
-        }
+        Some(400..=499 | 501) => Ok(format!("{doing}: {}", error.code().unwrap_or("refused"))),
         _ => Err(aws::fault(doing, error)),
     }
 }
