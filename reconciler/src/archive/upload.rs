@@ -155,7 +155,7 @@ pub(crate) async fn compress(segment: Arc<Segment>) -> Result<Bytes, Fault> {
 }
 
 /// Reads a stored segment.
-pub(crate) async fn parse(key: &str, stored: Bytes) -> Result<Segment, Fault> {
+pub(super) async fn parse(key: &str, stored: Bytes) -> Result<Segment, Fault> {
     let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
         Fault::halt("reading a stored segment", format!("{key}: {error}"))
     };

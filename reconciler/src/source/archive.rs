@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 pub(crate) use self::chain::{Chain, Start};
 pub(crate) use self::damage::ReadError;
 pub(crate) use self::find::last_manifest;
+pub(crate) use self::segment::check as check_segment;
 use super::filter::Moment;
 use super::{Chunk, SKEW_MS};
 use crate::fault::{Fault, insist};
@@ -47,6 +48,11 @@ impl<S: ObjectStore> Archive<S> {
     /// The bucket.
     pub(crate) fn store(&self) -> &S {
         &self.store
+    }
+
+    /// The bucket, for whoever writes.
+    pub(crate) fn into_store(self) -> S {
+        self.store
     }
 
     /// The topics that are archived here.

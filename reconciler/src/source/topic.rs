@@ -44,9 +44,9 @@ const SILENCE: Duration = Duration::from_mins(2);
 /// A part of a partition, as a person names it: `P`, `P:FROM..TO`, `P:FROM..`, `P:..TO`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Part {
-    partition: i32,
-    from: Option<i64>,
-    to: Option<i64>,
+    pub(crate) partition: i32,
+    pub(crate) from: Option<i64>,
+    pub(crate) to: Option<i64>,
 }
 
 impl FromStr for Part {

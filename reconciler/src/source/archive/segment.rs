@@ -8,14 +8,14 @@ use domain::record::RawRecord;
 /// What a line may be longer by where its record was erased.
 const TOMBSTONE_BYTES: u64 = 512;
 
-/// Decompresses a segment, holds it against its manifest line by line, and hands on each entry that
-/// is as listed. The manifest's size bounds what is decompressed, so a segment that is not what it
+/// Decompresses a segment, holds it against its manifest line by line, and hands on each line that is
+/// as listed, and what it holds. The manifest's size bounds what is decompressed, so a segment that is not what it
 /// lists cannot fill the memory.
 pub(crate) fn check(
     stored: &[u8],
     place: &Place,
     manifest: &Manifest,
-    mut each: impl FnMut(Entry),
+    mut each: impl FnMut(&[u8], Entry),
 ) -> Checked {
     let mut check = SegmentCheck::new(place, manifest);
     let decoder = match zstd::Decoder::with_buffer(stored) {
@@ -29,7 +29,7 @@ pub(crate) fn check(
         line.clear();
         match lines.read_until(b'\n', &mut line) {
             Ok(0) => return check.end(),
-            Ok(_) => check.line(&line).into_iter().for_each(&mut each),
+            Ok(_) => check.line(&line).into_iter().for_each(|entry| each(&line, entry)),
             Err(error) => return check.broken(error.to_string()),
         }
     }
@@ -42,6 +42,6 @@ pub(super) fn records(
     manifest: &Manifest,
 ) -> (Vec<RawRecord>, Checked) {
     let mut records = Vec::with_capacity(manifest.records.len());
-    let checked = check(stored, place, manifest, |entry| records.extend(entry.record()));
+    let checked = check(stored, place, manifest, |_, entry| records.extend(entry.record()));
     (records, checked)
 }
