@@ -7,12 +7,22 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod chain;
+mod check;
+mod finding;
 mod line;
 mod manifest;
+mod pairing;
+mod proof;
 mod segment;
 
-pub use line::{LineError, decode, encode};
-pub use manifest::{Listed, MANIFEST_VERSION, Manifest, ManifestError};
+pub use chain::{Begin, Chain, Tip};
+pub use check::{Checked, SegmentCheck};
+pub use finding::{Finding, Problem};
+pub use line::{Entry, Line, LineError, Tombstone, decode, encode, encode_tombstone};
+pub use manifest::{HOLE_VERSION, Hole, Listed, MANIFEST_VERSION, Manifest, ManifestError};
+pub use pairing::Pairing;
+pub use proof::{Proof, prove};
 pub use segment::{Difference, Segment};
 
 use std::fmt;
@@ -81,6 +91,21 @@ impl Place {
         format!("{}/partition={partition}/", self.root())
     }
 
+    /// The day and the first offset that this key of a segment names; `None` if it is none of this
+    /// partition's.
+    pub fn segment_at<'a>(&self, partition: i32, key: &'a str) -> Option<(&'a str, i64)> {
+        let rest = key.strip_prefix(&self.segment_prefix(partition))?.strip_prefix("date=")?;
+        let (day, name) = rest.split_once('/')?;
+        let is_day = day.len() == 10
+            && day.bytes().enumerate().all(|(at, byte)| match at {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        let digits = name.strip_suffix(".jsonl.zst").filter(|digits| digits.len() == 20)?;
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        Some((day, digits.parse().ok()?)).filter(|_| is_day && is_number)
+    }
+
     /// Key of the manifest of the segment that starts at this offset. It lies outside the
     /// partitions' folders, so that a query engine that reads those never meets a manifest.
     pub fn manifest_key(&self, partition: i32, first_offset: i64) -> String {
@@ -92,11 +117,29 @@ impl Place {
         format!("{}/manifest/partition={partition}/", self.root())
     }
 
+    /// The place whose [`root`](Self::root) this is, under this prefix; `None` if it is none.
+    pub fn of_root(prefix: &str, root: &str) -> Option<Self> {
+        let name = root.strip_prefix(prefix)?.trim_matches('/');
+        // Kafka's ids are base64url: no dots, no slashes.
+        let (cluster, topic_id) = name.split_once('.')?;
+        let is_id = |id: &str| !id.is_empty() && !id.contains(['.', '/']);
+        (is_id(cluster) && is_id(topic_id)).then(|| Self {
+            prefix: prefix.to_owned(),
+            cluster: cluster.to_owned(),
+            topic_id: topic_id.to_owned(),
+        })
+    }
+
     /// What every key of the archive begins with, without a slash at its end.
     pub fn root(&self) -> String {
         let slash = if self.prefix.is_empty() { "" } else { "/" };
         format!("{}{slash}{}.{}", self.prefix, self.cluster, self.topic_id)
     }
+}
+
+/// The first offset that the key of a segment or a manifest names.
+pub fn first_offset(key: &str) -> Option<i64> {
+    key.rsplit('/').next()?.split('.').next()?.parse().ok()
 }
 
 /// The day of a Kafka timestamp. One that is absent (-1) or absurd becomes the first day of 1970:
@@ -124,6 +167,30 @@ mod tests {
             bare.manifest_key(0, i64::MAX),
             "Clu-1.To_p/manifest/partition=0/09223372036854775807.json"
         );
+    }
+
+    #[test]
+    fn a_place_and_an_offset_are_read_back_from_keys() {
+        for prefix in ["", "p", "p/q"] {
+            let place =
+                Place { prefix: prefix.into(), cluster: "C-1".into(), topic_id: "T_2".into() };
+            assert_eq!(Place::of_root(prefix, &format!("{}/", place.root())), Some(place.clone()));
+            assert_eq!(first_offset(&place.segment_key(0, 42, 0)), Some(42));
+            assert_eq!(first_offset(&place.manifest_key(0, 42)), Some(42));
+        }
+        let place = Place { prefix: "p".into(), cluster: "c".into(), topic_id: "t".into() };
+        let key = place.segment_key(3, 42, 1_700_000_000_000);
+        assert_eq!(place.segment_at(3, &key), Some(("2023-11-14", 42)));
+        assert_eq!(place.segment_at(30, &key), None);
+        for (from, to) in
+            [("date=2023", "date=202x"), ("42.", "4x."), ("zst", "gz"), ("00042", "42")]
+        {
+            assert_eq!(place.segment_at(3, &key.replace(from, to)), None, "{to}");
+        }
+        for root in ["p/none/", "p/a.b.c/", "p/.b/", "other/a.b/", "p/a.b/c.d/"] {
+            assert_eq!(Place::of_root("p", root), None, "{root}");
+        }
+        assert_eq!(first_offset("p/partition=0/"), None);
     }
 
     #[test]

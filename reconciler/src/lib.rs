@@ -28,6 +28,7 @@ mod publish;
 mod s3;
 mod sample;
 pub mod sink;
+mod source;
 pub mod store;
 
 use anyhow::Context as _;
@@ -48,6 +49,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         match cli.command {
             Command::Run(settings) => pipeline::run(*settings).await,
             Command::Migrate { by, database } => commands::migrate::run(&by, &database).await,
+            Command::Archive { command } => commands::archive::run(*command).await,
             Command::Hash(read) => commands::hash::run(&read).await,
             Command::Inspect(asked) => commands::inspect::run(&asked).await,
             Command::Tail(read) => commands::tail::run(&read).await,

@@ -1,5 +1,9 @@
 //! Objects in S3.
 
+#[cfg(test)]
+pub(crate) mod memory;
+mod rewrite;
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -9,6 +13,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use service::exit::ConfigError;
 
+pub(crate) use self::rewrite::{Forgotten, Replaced};
 use crate::aws;
 use crate::fault::Fault;
 
@@ -44,6 +49,10 @@ pub(crate) trait ObjectStore: Send + Sync + 'static {
         prefix: &str,
         after: &str,
     ) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
+
+    /// All folders right under `prefix`, which ends in a slash or is empty, in order. Each is a
+    /// prefix of keys and ends in a slash. For places that hold few.
+    fn folders(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
 }
 
 /// A bucket.
@@ -63,6 +72,27 @@ impl Bucket {
         let config =
             aws_sdk_s3::config::Builder::from(&config).force_path_style(path_style).build();
         Ok(Self { client: Client::from_conf(config), name })
+    }
+
+    /// An object and its entity tag; `None` if there is none.
+    async fn get(&self, key: &str) -> Result<Option<(Bytes, Option<String>)>, Fault> {
+        let doing = "reading from S3";
+        let got = match self.client.get_object().bucket(&self.name).key(key).send().await {
+            Ok(got) => got,
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(aws::fault(doing, error)),
+        };
+        let body = tokio::time::timeout(CALL_TIMEOUT, got.body.collect())
+            .await
+            .map_err(|error| Fault::retry(doing, error))?
+            .map_err(|error| Fault::retry(doing, error))?;
+        Ok(Some((body.into_bytes(), got.e_tag)))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -87,19 +117,7 @@ impl ObjectStore for Bucket {
     }
 
     async fn read(&self, key: &str) -> Result<Option<Bytes>, Fault> {
-        let doing = "reading from S3";
-        let got = match self.client.get_object().bucket(&self.name).key(key).send().await {
-            Ok(got) => got,
-            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(aws::fault(doing, error)),
-        };
-        let body = tokio::time::timeout(CALL_TIMEOUT, got.body.collect())
-            .await
-            .map_err(|error| Fault::retry(doing, error))?
-            .map_err(|error| Fault::retry(doing, error))?;
-        Ok(Some(body.into_bytes()))
+        Ok(self.get(key).await?.map(|(body, _)| body))
     }
 
     async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, Fault> {
@@ -107,5 +125,17 @@ impl ObjectStore for Bucket {
         let listed = list.start_after(after).send().await;
         let listed = listed.map_err(|error| aws::fault("listing S3", error))?;
         Ok(listed.contents.into_iter().flatten().filter_map(|object| object.key).collect())
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Fault> {
+        let list = self.client.list_objects_v2().bucket(&self.name).prefix(prefix).delimiter("/");
+        let mut pages = list.into_paginator().send();
+        let mut folders = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| aws::fault("listing S3", error))?;
+            let found = page.common_prefixes.into_iter().flatten();
+            folders.extend(found.filter_map(|folder| folder.prefix));
+        }
+        Ok(folders)
     }
 }
