@@ -66,7 +66,7 @@ pub struct Event {
     /// Id of its object, where it has one.
     pub object_id: Option<String>,
     /// W3C Trace Context of the request.
-    pub traceparent: Option<String>,
+    pub traceparent: Option<Traceparent>,
     /// Our time of receipt, Unix milliseconds.
     pub received_at_ms: Option<i64>,
 }
@@ -293,7 +293,7 @@ impl<'a> Envelope<'a> {
                 source,
                 endpoint: text(header::ENDPOINT),
                 object_id,
-                traceparent: text(header::TRACEPARENT),
+                traceparent: record.header(header::TRACEPARENT).and_then(Traceparent::parse),
                 received_at_ms: record
                     .header(header::RECEIVED_AT)
                     .and_then(|text| text.parse().ok())

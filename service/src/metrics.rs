@@ -25,6 +25,8 @@ crate::metrics! {
     pub READY: Gauge = "service_ready" [];
     /// Lines logged as errors or warnings.
     pub LOG_LINES: Counter = "service_log_lines_total" [LEVEL];
+    /// Calls that sent spans to the collector.
+    pub TRACE_EXPORTS: Counter = "service_trace_exports_total" [RESULT];
     /// Processor time, user and system.
     pub CPU: Counter = "process_cpu_seconds_total" [];
     /// Open file descriptors.
@@ -51,6 +53,7 @@ crate::metrics! {
 
 const VERSION: Label = Label::named("version", "version of the program");
 const COMMIT: Label = Label::named("commit", "git commit of the build, or `unknown`");
+const RESULT: Label = Label::one_of("result", || vec!["ok", "failed"]);
 const LEVEL: Label = Label::one_of("level", || vec!["error", "warn"]);
 
 /// Upper bounds of a histogram's buckets, in the unit of its name.
