@@ -75,12 +75,14 @@ impl<P: Publish> Webhooks<P> {
 
     /// From now on these endpoints and secrets count; requests in progress keep theirs.
     pub(crate) fn replace_endpoints(&self, endpoints: &Endpoints) {
-        for gone in self.endpoints.load().keys() {
-            metrics::SECRETS.with([gone]).set(0);
+        for gone in self.endpoints.load().values() {
+            metrics::SECRETS.with([&gone.endpoint.name]).set(0);
+            show_secrets(&gone.endpoint, 0);
         }
         let served = endpoints.iter().map(|endpoint| {
             let (name, secrets) = (Arc::clone(&endpoint.name), endpoint.keys.len());
             metrics::SECRETS.with([&name]).set(u32::try_from(secrets).unwrap_or(u32::MAX));
+            show_secrets(endpoint, 1);
             let meter = EndpointMeter::new(&name, secrets);
             (name, Arc::new(Served { endpoint: Arc::clone(endpoint), meter }))
         });
@@ -230,6 +232,13 @@ impl<P: Publish> Webhooks<P> {
         self.meter.in_flight.set(requests.unwrap_or(u32::MAX));
         let bytes = used(self.bytes_max, self.bytes.available_permits());
         self.meter.in_flight_bytes.set(bytes.unwrap_or(u32::MAX));
+    }
+}
+
+/// Shows the indices of an endpoint's secrets as active or not.
+fn show_secrets(endpoint: &Endpoint, active: u8) {
+    for secret in 0..endpoint.keys.len() {
+        metrics::SECRET_ACTIVE.with([&endpoint.name, &secret.to_string()]).set(active);
     }
 }
 

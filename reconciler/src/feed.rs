@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::buffers::{Event, Shared};
 pub(crate) use self::reader::check;
 use self::reader::{Command, Commands};
-pub(crate) use self::start::Origin;
+pub(crate) use self::start::{Origin, log_ends};
 use crate::fault::Fault;
 use crate::position::{Position, Positions};
 

@@ -34,7 +34,7 @@ use crate::position::Positions;
 use crate::project;
 use crate::publish::{self, Outbox};
 use crate::s3::Bucket;
-use crate::sample;
+use crate::sample::{self, Log};
 use crate::sink::Sink;
 use crate::store::Store;
 
@@ -131,19 +131,20 @@ impl Start {
                 Role::Publish => self.start_publish(topics, &mut roles).await?,
             }
         }
-        let _sampling = self.start_sampling()?;
+        let _sampling = self.start_sampling(topic)?;
         self.readiness.release("starting");
         tracing::info!(roles = ?self.settings.roles(), "running");
         roles.watch(&self.readiness).await
     }
 
     /// Ends with the guard.
-    fn start_sampling(&self) -> anyhow::Result<DropGuard> {
+    fn start_sampling(&self, topic: &Topic) -> anyhow::Result<DropGuard> {
         let (purpose, settings) = ("sample", &self.settings.sample);
         let pool = database::pool_within(&self.url, purpose, 1, settings.sample_timeout)?;
         self.pools.add(purpose, &pool);
         let stop = CancellationToken::new();
-        let sampling = sample::run(pool, settings.intervals());
+        let log = Log::open(&self.settings.kafka, topic)?;
+        let sampling = sample::run(pool, log, settings.intervals());
         tokio::spawn(stop.clone().run_until_cancelled_owned(sampling));
         Ok(stop.drop_guard())
     }
