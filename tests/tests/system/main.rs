@@ -23,6 +23,7 @@ mod redrive;
 mod registers;
 mod signatures;
 mod sinks;
+mod traces;
 
 use harness::stack::Stack;
 use harness::system::System;
