@@ -26,7 +26,7 @@ pub const ROWS_OBJECTIVE: f64 = 0.99;
 pub const ROWS_SECONDS: &str = "10";
 /// Share of domain events that a sink must have in time.
 pub const PUBLISH_OBJECTIVE: f64 = 0.99;
-/// In time: from receipt of the webhook to the sink's acknowledgement. A bucket of the histogram.
+/// In time: from queueing to the sink's acknowledgement. A bucket of the histogram.
 pub const PUBLISH_SECONDS: &str = "60";
 
 /// How fast a budget of thirty days burns: factor, long and short window. Both windows must burn, so

@@ -58,6 +58,8 @@ pub const SECRET_MATCHES: &str =
 /// How often it did lately.
 pub const SECRET_MATCHED: &str =
     "sum by (endpoint, secret) (increase(ingest_secret_matches_total{<ingest>}[1h]))";
+/// 1 for each secret that is configured; indices shift when one is taken out.
+pub const SECRET_ACTIVE: &str = "max by (endpoint, secret) (ingest_secret_active{<ingest>})";
 /// How long the certificate is still valid. Only with TLS.
 pub const CERTIFICATE: &str = "ingest_certificate_expiry_timestamp_seconds{<ingest>} - time()";
 
@@ -79,10 +81,10 @@ pub const ROWS_IN_TIME: &str = r#"sum(rate(reconciler_webhook_to_row_seconds_buc
 /// All of them.
 pub const ROWS: &str = "sum(rate(reconciler_webhook_to_row_seconds_count{<reconciler>}[<window>]))";
 /// Domain events that a sink had in time.
-pub const PUBLISHED_IN_TIME: &str = r#"sum by (sink) (rate(reconciler_webhook_to_sink_seconds_bucket{<reconciler>, le="<in time>"}[<window>]))"#;
+pub const PUBLISHED_IN_TIME: &str = r#"sum by (sink) (rate(reconciler_publish_delay_seconds_bucket{<reconciler>, le="<in time>"}[<window>]))"#;
 /// All that a sink had.
 pub const PUBLISHED: &str =
-    "sum by (sink) (rate(reconciler_webhook_to_sink_seconds_count{<reconciler>}[<window>]))";
+    "sum by (sink) (rate(reconciler_publish_delay_seconds_count{<reconciler>}[<window>]))";
 /// Age of the oldest domain event that waits for each sink.
 pub const OUTBOX_AGE: &str = "max by (sink) (reconciler_outbox_oldest_seconds{<reconciler>})";
 /// Domain events that are too large for any sink.
@@ -93,8 +95,9 @@ pub const QUARANTINE: &str = "max by (reason) (reconciler_quarantine_open_record
 /// Age of the oldest open discrepancy of each kind.
 pub const DISCREPANCY_AGE: &str =
     "max by (kind) (reconciler_discrepancies_oldest_seconds{<reconciler>})";
-/// How much money the open ones are about, in minor units.
-pub const DISCREPANCY_AMOUNT: &str = "sum by (currency) (max by (kind, currency) (reconciler_discrepancies_open_minor_units{<reconciler>}))";
+/// How much captured money the open ones are about, in minor units.
+pub const DISCREPANCY_AMOUNT: &str =
+    "max by (currency) (reconciler_discrepancies_open_minor_units{<reconciler>})";
 /// Currencies whose postings do not add up to zero.
 pub const LEDGER: &str = "max(reconciler_ledger_unbalanced_currencies{<reconciler>})";
 /// How long ago the ledger was last checked.

@@ -8,6 +8,7 @@ use crate::json::{self, Doc, Malformed, Problem};
 use crate::record::{RawRecord, header};
 use crate::settings::Settings;
 use crate::state::ObjectState;
+use crate::trace::Traceparent;
 use serde_json::Value;
 use std::fmt;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};

@@ -26,3 +26,4 @@ pub mod settings;
 pub mod settlement;
 pub mod signature;
 pub mod state;
+pub mod trace;

@@ -66,7 +66,7 @@ impl Answer {
         Self::OUTCOMES[self.index()]
     }
 
-    const fn status(self) -> StatusCode {
+    pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::Accepted => StatusCode::OK,
             Self::Refused(_) | Self::BodyIncomplete => StatusCode::BAD_REQUEST,

@@ -47,6 +47,11 @@ pub(crate) struct Settings {
     #[command(flatten)]
     pub(crate) drain: Drain,
     #[command(flatten)]
+    pub(crate) traces: service::traces::Options,
+    /// Share of the requests that are traced, from 0 to 1; a caller's own decision does not count
+    #[arg(long, env, default_value_t = 0.1, help_heading = "Traces")]
+    pub(crate) otel_traces_sampler_arg: f64,
+    #[command(flatten)]
     pub(crate) logs: service::logs::Options,
 }
 
@@ -167,7 +172,10 @@ impl Settings {
                 "must be at least INGEST_MAX_BODY_BYTES and at most 2GiB",
             ));
         }
-        Ok(())
+        if !(0.0..=1.0).contains(&self.otel_traces_sampler_arg) {
+            return Err(ConfigError::new("OTEL_TRACES_SAMPLER_ARG", "must be from 0 to 1"));
+        }
+        self.traces.url().map(drop)
     }
 
     /// Bytes of the largest record: body, signature header and what describes them.

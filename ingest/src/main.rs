@@ -12,6 +12,7 @@ mod producer;
 mod publish;
 mod raw_topic;
 mod server;
+mod trace;
 mod verify;
 mod webhook;
 
@@ -28,7 +29,8 @@ use server::Server;
 use service::admin::{self, Readiness};
 use service::exit::{self, Outcome};
 use service::metrics::Exporter;
-use service::{signals, stdout};
+use service::traces::{Sampling, Traces};
+use service::{completions, signals, stdout};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use webhook::Webhooks;
@@ -47,6 +49,9 @@ enum Command {
     Serve(Box<Settings>),
     /// Tell which case a signature is: the header, the body and the active secrets
     Verify(Box<verify::Args>),
+    /// Print what completes this command line in a shell
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::Args),
 }
 
 fn main() -> ExitCode {
@@ -54,12 +59,13 @@ fn main() -> ExitCode {
     exit::code(match cli.command {
         Command::Serve(settings) => serve(&settings),
         Command::Verify(args) => verify::run(&args),
+        Command::Completions(args) => args.print::<Cli>("ingest"),
     })
 }
 
 /// `ingest --check-config` means `ingest serve --check-config`.
 fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
-    let known = ["serve", "verify", "help", "--help", "-h", "--version", "-V"];
+    let known = ["serve", "verify", "completions", "help", "--help", "-h", "--version", "-V"];
     if !args.get(1).and_then(|arg| arg.to_str()).is_some_and(|arg| known.contains(&arg)) {
         args.insert(1.min(args.len()), "serve".into());
     }
@@ -102,7 +108,10 @@ async fn serve(settings: &Settings) -> anyhow::Result<Outcome> {
         .with_context(|| format!("INGEST_LISTEN: cannot listen on {}", settings.ingest_listen))?;
     tracing::info!(addr = %listener.local_addr()?, admin = %admin_addr, "listening");
 
-    let webhooks = Arc::new(Webhooks::new(settings, &endpoints, Arc::clone(&publisher)));
+    let sampling = Sampling::Share(settings.otel_traces_sampler_arg);
+    let traces = Traces::start(&settings.traces, "ingest", sampling)?;
+    let webhooks =
+        Arc::new(Webhooks::new(settings, &endpoints, Arc::clone(&publisher), traces.clone()));
     let server = Server::new(Arc::clone(&webhooks), settings.limits.clone());
     let (shown, counted) = (Arc::clone(&webhooks), Arc::clone(&server));
     exporter.on_scrape(move || {
@@ -140,6 +149,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<Outcome> {
         // Nobody was told 200 for these, so Stripe sends them again.
         tracing::warn!(%error, "records were left unacknowledged");
     }
+    traces.stop().await;
     admin_stop.cancel();
     tracing::info!("drained");
     Ok(Outcome::Done)

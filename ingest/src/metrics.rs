@@ -33,6 +33,8 @@ service::metrics! {
     /// When a request last matched this secret; 0 if none has since the start.
     pub(crate) SECRET_LAST_MATCH: Gauge =
         "ingest_secret_last_match_timestamp_seconds" [ENDPOINT, SECRET];
+    /// 1 while a secret has this index, 0 once a reload has left none there.
+    pub(crate) SECRET_ACTIVE: Gauge = "ingest_secret_active" [ENDPOINT, SECRET];
     /// Active secrets of each endpoint.
     pub(crate) SECRETS: Gauge = "ingest_secrets" [ENDPOINT];
     /// Reloads of the secrets.

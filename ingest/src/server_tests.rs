@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use clap::Parser as _;
 use domain::endpoint::Endpoints;
 use domain::signature::sign;
+use service::traces::Traces;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Notify, oneshot};
 
@@ -61,7 +62,8 @@ async fn listen() -> (SocketAddr, Arc<Held>) {
     let settings = Cli::try_parse_from(args.iter().chain(&short)).unwrap().settings;
     let publisher = Arc::new(Held::default());
     let endpoints = Endpoints::parse(SECRET, "").unwrap();
-    let webhooks = Arc::new(Webhooks::new(&settings, &endpoints, Arc::clone(&publisher)));
+    let webhooks =
+        Arc::new(Webhooks::new(&settings, &endpoints, Arc::clone(&publisher), Traces::default()));
     webhooks.open();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -14,6 +14,7 @@ use domain::signature::{self, Refusal};
 use http_body_util::Full;
 use hyper::body::Body;
 use hyper::{HeaderMap, Method, Request, Response, Version};
+use service::traces::Traces;
 use tokio::sync::Semaphore;
 
 use crate::answer::Answer;
@@ -21,6 +22,7 @@ use crate::body::{self, BodyError, Received};
 use crate::config::Settings;
 use crate::metrics::{self, EndpointMeter, Meter};
 use crate::publish::{Publish, PublishError, Record};
+use crate::trace::{Publishing, Trace};
 
 const PATH: &str = "/webhooks/stripe";
 /// Metric label of requests that reach no endpoint.
@@ -38,6 +40,8 @@ pub(crate) struct Webhooks<P> {
     meter: Meter,
     nowhere: EndpointMeter,
     publisher: Arc<P>,
+    traces: Traces,
+    topic: String,
     tolerance_s: u64,
     body_max: usize,
     body_timeout: Duration,
@@ -51,13 +55,20 @@ pub(crate) struct Webhooks<P> {
 }
 
 impl<P: Publish> Webhooks<P> {
-    pub(crate) fn new(settings: &Settings, endpoints: &Endpoints, publisher: Arc<P>) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        endpoints: &Endpoints,
+        publisher: Arc<P>,
+        traces: Traces,
+    ) -> Self {
         let limits = &settings.limits;
         let this = Self {
             endpoints: ArcSwap::default(),
             meter: Meter::new(),
             nowhere: EndpointMeter::new(NO_ENDPOINT, 0),
             publisher,
+            traces,
+            topic: settings.kafka.kafka_topic.clone(),
             tolerance_s: settings.stripe.stripe_signature_tolerance.as_secs(),
             body_max: limits.ingest_max_body_bytes,
             body_timeout: limits.ingest_body_timeout,
@@ -75,12 +86,14 @@ impl<P: Publish> Webhooks<P> {
 
     /// From now on these endpoints and secrets count; requests in progress keep theirs.
     pub(crate) fn replace_endpoints(&self, endpoints: &Endpoints) {
-        for gone in self.endpoints.load().keys() {
-            metrics::SECRETS.with([gone]).set(0);
+        for gone in self.endpoints.load().values() {
+            metrics::SECRETS.with([&gone.endpoint.name]).set(0);
+            show_secrets(&gone.endpoint, 0);
         }
         let served = endpoints.iter().map(|endpoint| {
             let (name, secrets) = (Arc::clone(&endpoint.name), endpoint.keys.len());
             metrics::SECRETS.with([&name]).set(u32::try_from(secrets).unwrap_or(u32::MAX));
+            show_secrets(endpoint, 1);
             let meter = EndpointMeter::new(&name, secrets);
             (name, Arc::new(Served { endpoint: Arc::clone(endpoint), meter }))
         });
@@ -113,13 +126,16 @@ impl<P: Publish> Webhooks<P> {
             Some(_) if !self.open.load(Ordering::Relaxed) => Answer::Unavailable,
             Some(served) => {
                 let (head, body) = request.into_parts();
-                match self.read(&served.endpoint, body).await {
+                let mut trace = Trace::begin(&self.traces, &head.headers, &served.endpoint.name);
+                let answer = match self.read(&served.endpoint, body).await {
                     Ok(received) => {
                         unread = false;
-                        self.accept(served, &head.headers, received).await
+                        self.accept(served, &head.headers, received, &trace).await
                     }
                     Err(answer) => answer,
-                }
+                };
+                trace.answered(answer);
+                answer
             }
         };
         served.as_ref().map_or(&self.nowhere, |served| &served.meter).answered(answer);
@@ -150,7 +166,13 @@ impl<P: Publish> Webhooks<P> {
 
     /// Verifies, publishes and waits for the acknowledgement. Only what is verified takes one of
     /// the places in flight: whoever has no secret can keep none of them.
-    async fn accept(&self, served: &Served, headers: &HeaderMap, received: Received) -> Answer {
+    async fn accept(
+        &self,
+        served: &Served,
+        headers: &HeaderMap,
+        received: Received,
+        trace: &Trace<'_>,
+    ) -> Answer {
         let endpoint = &served.endpoint;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         if let Err(refusal) = self.verify(served, headers, &received.bytes, now.as_secs()) {
@@ -162,7 +184,8 @@ impl<P: Publish> Webhooks<P> {
             return Answer::Overloaded;
         };
         let sent = Instant::now();
-        let acknowledgement = self.publish(served, headers, &received.bytes, now);
+        let mut publishing = trace.publish(&self.topic);
+        let acknowledgement = self.publish(served, headers, &received.bytes, now, &mut publishing);
         // The producer has its own copy; only the share of the budget is kept until it is done.
         let Received { bytes, share: _share } = received;
         drop(bytes);
@@ -175,6 +198,7 @@ impl<P: Publish> Webhooks<P> {
             },
         };
         self.meter.publish_seconds.record(sent.elapsed());
+        publishing.ended(verdict.as_ref().err());
         match verdict {
             Ok(()) => Answer::Accepted,
             Err(error) => {
@@ -210,6 +234,7 @@ impl<P: Publish> Webhooks<P> {
         headers: &HeaderMap,
         body: &[u8],
         now: Duration,
+        publishing: &mut Publishing,
     ) -> Result<crate::publish::Acknowledgement, PublishError> {
         let seen = peek(body);
         if !seen.json {
@@ -218,8 +243,10 @@ impl<P: Publish> Webhooks<P> {
         self.meter.body_bytes.record(u32::try_from(body.len()).unwrap_or(u32::MAX));
         let created = seen.created.map(|created| created.to_string());
         let received_at = now.as_millis().to_string();
-        let headers =
-            record_headers(&served.endpoint, headers, &seen, created.as_deref(), &received_at);
+        publishing.tell(&seen);
+        let traceparent = publishing.traceparent().map(|it| it.to_string());
+        let ours = Ours { created: &created, received_at: &received_at, traceparent: &traceparent };
+        let headers = record_headers(&served.endpoint, headers, &seen, ours);
         self.publisher.publish(&Record { key: &seen.key, body, headers })
     }
 
@@ -230,6 +257,13 @@ impl<P: Publish> Webhooks<P> {
         self.meter.in_flight.set(requests.unwrap_or(u32::MAX));
         let bytes = used(self.bytes_max, self.bytes.available_permits());
         self.meter.in_flight_bytes.set(bytes.unwrap_or(u32::MAX));
+    }
+}
+
+/// Shows the indices of an endpoint's secrets as active or not.
+fn show_secrets(endpoint: &Endpoint, active: u8) {
+    for secret in 0..endpoint.keys.len() {
+        metrics::SECRET_ACTIVE.with([&endpoint.name, &secret.to_string()]).set(active);
     }
 }
 
@@ -250,17 +284,23 @@ fn signature_header(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     }
 }
 
+/// Texts made for a record's headers.
+#[derive(Clone, Copy)]
+struct Ours<'a> {
+    created: &'a Option<String>,
+    received_at: &'a str,
+    traceparent: &'a Option<String>,
+}
+
 /// What is known of the record, as the raw topic's headers.
 fn record_headers<'a>(
     endpoint: &'a Endpoint,
     headers: &'a HeaderMap,
     seen: &'a Peek<'_>,
-    created: Option<&'a str>,
-    received_at: &'a str,
+    ours: Ours<'a>,
 ) -> Vec<(&'static str, &'a [u8])> {
     let livemode = seen.livemode.map(|live| if live { "true" } else { "false" });
     let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok());
-    let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
     [
         (header::EVENT_ID, seen.id.as_deref()),
         (header::EVENT_TYPE, seen.event_type.as_deref()),
@@ -268,25 +308,15 @@ fn record_headers<'a>(
         (header::ACCOUNT, seen.account.as_deref().or(endpoint.account.as_deref())),
         (header::API_VERSION, seen.api_version.as_deref()),
         (header::LIVEMODE, livemode),
-        (header::CREATED, created),
-        (header::RECEIVED_AT, Some(received_at)),
+        (header::CREATED, ours.created.as_deref()),
+        (header::RECEIVED_AT, Some(ours.received_at)),
         (header::STRIPE_SIGNATURE, signature),
-        (header::TRACEPARENT, traceparent.filter(|text| is_traceparent(text))),
+        (header::TRACEPARENT, ours.traceparent.as_deref()),
         (header::SOURCE, Some("webhook")),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?.as_bytes())))
     .collect()
-}
-
-/// Whether this is a W3C `traceparent`: version, trace id, parent id and flags in lower-case hex.
-fn is_traceparent(text: &str) -> bool {
-    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    text.len() == 55
-        && text.bytes().enumerate().all(|(index, byte)| match index {
-            2 | 35 | 52 => byte == b'-',
-            _ => hex(byte),
-        })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
+use service::completions;
 use sqlx::PgPool;
 
 use crate::commands::inspect::{self, Inspect};
@@ -56,6 +57,9 @@ pub(crate) enum Command {
     Inspect(Box<Inspect>),
     /// Print one line an event as it is applied, until interrupted
     Tail(Read),
+    /// Print what completes this command line in a shell
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::Args),
     /// Deal with records that could not be applied, and with the breaker
     ///
     /// A record that cannot be applied is kept whole, with the reason; the others go on. Look at it,

@@ -60,6 +60,8 @@ pub(crate) struct Run {
     pub(crate) publish: Publish,
     #[command(flatten)]
     pub(crate) sample: Sample,
+    #[command(flatten)]
+    pub(crate) traces: service::traces::Options,
 }
 
 /// A part of the work with its own position and lag.
@@ -448,6 +450,7 @@ impl Run {
         database::options(&self.database.url()?, "check")?;
         self.breaker.check()?;
         self.sample.check()?;
+        self.traces.url()?;
         self.projection()?;
         let blank = |value: &Option<String>| value.as_deref().unwrap_or_default().trim().is_empty();
         if roles.contains(&Role::Archive) && blank(&self.archive.s3_bucket) {

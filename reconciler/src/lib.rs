@@ -53,6 +53,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Hash(read) => commands::hash::run(&read).await,
             Command::Inspect(asked) => commands::inspect::run(&asked).await,
             Command::Tail(read) => commands::tail::run(&read).await,
+            Command::Completions(args) => args.print::<Cli>("reconciler"),
             Command::Quarantine { command } => commands::quarantine::run(command).await,
         }
     });

@@ -47,6 +47,8 @@ const STATE: Label = Label::one_of("state", || vec!["in_use", "idle"]);
 const INPUT: Label = Label::one_of("kind", || vec!["account", "quote", "order"]);
 const KIND: Label =
     Label::one_of("kind", || Misfit::ALL.map(Misfit::as_str).into_iter().chain([OTHER]).collect());
+const ACCOUNT: Label = Label::named("account", "account of the ledger, as in docs/LEDGER.md");
+const CURRENCY: Label = Label::named("currency", "ISO 4217, upper case");
 const TOPIC: Label = Label::named("topic", "topic in `KAFKA_TOPIC` or `DOMAIN_TOPIC`");
 const WARNING: Label = Label::one_of("code", || kafka::topic::Warning::CODES.to_vec());
 
@@ -73,6 +75,10 @@ service::metrics! {
     /// Age of the oldest record that the role has yet to do, to the second, by Kafka's timestamp; 0
     /// where it has none or another process has the partition, so max() over processes.
     pub(crate) LAG_SECONDS: Gauge = "reconciler_lag_seconds" [READER, PARTITION];
+    /// Records behind the role's stored position, whoever has the partition, or nobody: what shows a
+    /// partition that nobody reads. A role without any position has no series. Of the topic: max()
+    /// over processes.
+    pub(crate) POSITION_LAG: Gauge = "reconciler_position_lag_records" [READER, PARTITION];
     /// Records that the log has deleted before the role read them, found at the last assignment: the
     /// role halts; see `reconciler replay archive`.
     pub(crate) LOST: Gauge = "reconciler_lost_records" [READER, PARTITION];
@@ -125,6 +131,8 @@ service::metrics! {
     pub(crate) PUBLISH_CALLS: Counter = "reconciler_publish_calls_total" [SINK, CALL];
     /// Calls to a sink that were answered.
     pub(crate) PUBLISH_SECONDS: Histogram = "reconciler_publish_call_seconds" [SINK] in LONG;
+    /// From queueing a domain event to the sink's acknowledgement.
+    pub(crate) PUBLISH_DELAY: Histogram = "reconciler_publish_delay_seconds" [SINK] in AGE;
     /// Producers of the sink `kafka` that failed or timed out and were replaced.
     pub(crate) PRODUCER_REPLACEMENTS: Counter = "reconciler_publish_producer_replacements_total" [];
     /// Domain events that wait to be published. Of the database: max() over processes.
@@ -144,6 +152,10 @@ service::metrics! {
 
     /// Discrepancies that are open. Of the database: max() over processes.
     pub(crate) DISCREPANCIES: Gauge = "reconciler_discrepancies_open" [KIND];
+    /// What is left of the captured money of payments with an open discrepancy. Of the database:
+    /// max() over processes.
+    pub(crate) DISCREPANCIES_MONEY: Gauge =
+        "reconciler_discrepancies_open_minor_units" [CURRENCY];
     /// Age of the oldest open discrepancy, 0 if there is none. Of the database: max() over processes.
     pub(crate) DISCREPANCIES_OLDEST: Gauge = "reconciler_discrepancies_oldest_seconds" [KIND];
     /// Records in quarantine that nobody has dealt with. Of the database: max() over processes.
@@ -158,6 +170,9 @@ service::metrics! {
     /// Currencies whose postings do not add up to zero, as of the last check: must be 0. Of the
     /// database: max() over processes.
     pub(crate) LEDGER_UNBALANCED: Gauge = "reconciler_ledger_unbalanced_currencies" [];
+    /// What each account of the ledger adds up to in minor units, debit positive, as of the last
+    /// check. Of the database: max() over processes.
+    pub(crate) LEDGER_BALANCE: Gauge = "reconciler_ledger_balance_minor_units" [ACCOUNT, CURRENCY];
     /// When the ledger was last checked; max() over processes.
     pub(crate) LEDGER_CHECKED: Gauge = "reconciler_ledger_checked_timestamp_seconds" [];
     /// When the gauges of the database were last read; max() over processes.

@@ -16,6 +16,7 @@ use service::exit::Outcome;
 use service::metrics::Exporter;
 use service::secret::SecretString;
 use service::signals;
+use service::traces::{Sampling, Traces};
 use sqlx::PgPool;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -34,7 +35,7 @@ use crate::position::Positions;
 use crate::project;
 use crate::publish::{self, Outbox};
 use crate::s3::Bucket;
-use crate::sample;
+use crate::sample::{self, Log};
 use crate::sink::Sink;
 use crate::store::Store;
 
@@ -63,11 +64,22 @@ pub(crate) async fn run(settings: Run) -> anyhow::Result<Outcome> {
     let pools = Pools::default();
     let shown = pools.clone();
     exporter.on_scrape(move || shown.show());
-    let start = Start { pools, url: settings.database.url()?, settings, shutdown, readiness };
-    match start.shutdown.run_until_cancelled(start.foundations()).await {
-        Some(topics) => start.roles(&topics?).await,
+    let traces = Traces::start(&settings.traces, "reconciler", Sampling::Parent)?;
+    let start = Start {
+        pools,
+        traces: traces.clone(),
+        url: settings.database.url()?,
+        settings,
+        shutdown,
+        readiness,
+    };
+    let outcome = match start.shutdown.run_until_cancelled(start.foundations()).await {
+        Some(Ok(topics)) => start.roles(&topics).await,
+        Some(Err(error)) => Err(error),
         None => Ok(Outcome::Done),
-    }
+    };
+    traces.stop().await;
+    outcome
 }
 
 /// The topics that the roles stand on.
@@ -79,6 +91,7 @@ struct Topics {
 
 struct Start {
     pools: Pools,
+    traces: Traces,
     settings: Run,
     url: SecretString,
     shutdown: CancellationToken,
@@ -131,19 +144,20 @@ impl Start {
                 Role::Publish => self.start_publish(topics, &mut roles).await?,
             }
         }
-        let _sampling = self.start_sampling()?;
+        let _sampling = self.start_sampling(topic)?;
         self.readiness.release("starting");
         tracing::info!(roles = ?self.settings.roles(), "running");
         roles.watch(&self.readiness).await
     }
 
     /// Ends with the guard.
-    fn start_sampling(&self) -> anyhow::Result<DropGuard> {
+    fn start_sampling(&self, topic: &Topic) -> anyhow::Result<DropGuard> {
         let (purpose, settings) = ("sample", &self.settings.sample);
         let pool = database::pool_within(&self.url, purpose, 1, settings.sample_timeout)?;
         self.pools.add(purpose, &pool);
         let stop = CancellationToken::new();
-        let sampling = sample::run(pool, settings.intervals());
+        let log = Log::open(&self.settings.kafka, topic)?;
+        let sampling = sample::run(pool, log, settings.intervals());
         tokio::spawn(stop.clone().run_until_cancelled_owned(sampling));
         Ok(stop.drop_guard())
     }
@@ -155,7 +169,8 @@ impl Start {
         let feed = self.feed(Role::Project, topic, positions, None)?;
         let (limit, breaker) = (self.settings.project.batch(), self.settings.breaker.limits());
         let (readiness, shutdown) = (self.readiness.clone(), self.shutdown.clone());
-        let work = project::run(feed, store, limit, breaker, readiness, shutdown);
+        let traces = self.traces.clone();
+        let work = project::run(feed, store, traces, limit, breaker, readiness, shutdown);
         roles.start(Role::Project, work);
         Ok(())
     }

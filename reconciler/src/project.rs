@@ -8,21 +8,25 @@
 //! A batch that trips the breaker is dropped and the role pauses: it keeps its membership and
 //! commits nothing until a person resumes the topic. Then reading starts over from the positions.
 
+mod measure;
+
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use domain::event::{Reason, Rejected, decode};
 use domain::record::RawRecord;
 use service::admin::Readiness;
+use service::traces::Traces;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use self::measure::{measure, trace};
 use crate::breaker::{Breaker, Limits};
 use crate::fault::{Backoff, Decision, Fault, count, note};
 use crate::feed::{BatchLimit, Delivery, Feed};
 use crate::metrics;
 use crate::position::Position;
-use crate::store::{Advance, Applied, Batch, Item, Store, Verdict};
+use crate::store::{Advance, Batch, Item, Store, Verdict};
 
 /// The role's name in logs and metrics.
 const ROLE: &str = "project";
@@ -37,6 +41,7 @@ const PAUSED: &str = "role project is paused by the breaker; see `reconciler qua
 pub(crate) async fn run(
     mut feed: Feed,
     store: Store,
+    traces: Traces,
     limit: BatchLimit,
     breaker: Limits,
     readiness: Readiness,
@@ -45,6 +50,7 @@ pub(crate) async fn run(
     metrics::PAUSED.with([ROLE]).set(0.0);
     let mut projector = Projector {
         store,
+        traces,
         shutdown,
         backoff: Backoff::default(),
         next: BTreeMap::new(),
@@ -61,6 +67,7 @@ pub(crate) async fn run(
 
 struct Projector {
     store: Store,
+    traces: Traces,
     shutdown: CancellationToken,
     backoff: Backoff,
     /// Where each partition's next batch takes over.
@@ -212,13 +219,14 @@ impl Projector {
         positions: &BTreeMap<i32, Advance>,
     ) -> Result<Ended, Fault> {
         loop {
-            let started = Instant::now();
+            let (started, began) = (Instant::now(), SystemTime::now());
             let batch = Batch { items, positions: positions.clone() };
             match self.store.follow(&batch, &mut self.breaker).await {
                 Ok(applied) => {
                     self.backoff.reset();
                     self.proved |= applied.verdicts.keys().any(|it| *it != Verdict::Duplicate);
                     measure(items.len(), &applied, started.elapsed());
+                    trace(&self.traces, items, began);
                     return Ok(Ended::Applied);
                 }
                 Err(fault) if fault.decision == Decision::Isolate => {
@@ -337,31 +345,5 @@ impl Projector {
             Err(fault) => return Err(fault),
         };
         Ok(())
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
-fn measure(records: usize, applied: &Applied, took: Duration) {
-    metrics::CONSUMED.with([ROLE]).increment(records as u64);
-    metrics::BATCH.with([ROLE]).record(records as f64);
-    metrics::APPLY_SECONDS.only().record(took.as_secs_f64());
-    for (verdict, count) in &applied.verdicts {
-        metrics::EVENTS.with([verdict.as_str()]).increment(*count);
-    }
-    for (modelled, count) in &applied.types {
-        metrics::EVENT_TYPES.with([modelled.unwrap_or(metrics::OTHER)]).increment(*count);
-    }
-    for (reason, count) in &applied.quarantined {
-        metrics::QUARANTINED.with([*reason]).increment(*count);
-    }
-    metrics::QUEUED.only().increment(applied.published);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let webhook_to_row = metrics::WEBHOOK_TO_ROW.only();
-    for received_at_ms in &applied.received_at_ms {
-        let latency = now.as_millis() as f64 - *received_at_ms as f64;
-        webhook_to_row.record(latency.max(0.0) / 1000.0);
-    }
-    if let Some(created) = applied.newest_created {
-        metrics::NEWEST_APPLIED.only().set(created as f64);
     }
 }

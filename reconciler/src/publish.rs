@@ -141,7 +141,7 @@ impl<E: EventStream> Publisher<E> {
         while let Some(batch) = batches.next() {
             // A lease that could end during the call is no lease.
             let spent = claimed_at.elapsed() + CALL_TIMEOUT >= self.settings.lease;
-            let result = if spent { Ok(()) } else { self.send(batch).await };
+            let result = if spent { Ok(()) } else { self.send(batch, claimed_at).await };
             if spent || result.is_err() {
                 let unsent: Vec<i64> =
                     batch.iter().chain(batches.flatten()).map(|r| r.id).collect();
@@ -154,7 +154,7 @@ impl<E: EventStream> Publisher<E> {
     }
 
     /// Sends one batch. What is acknowledged is deleted; what is refused waits a while.
-    async fn send(&self, batch: &[Row]) -> Result<(), Fault> {
+    async fn send(&self, batch: &[Row], claimed_at: Instant) -> Result<(), Fault> {
         let events: Vec<Event<'_>> = batch
             .iter()
             .map(|row| Event { subject: &row.subject, payload: &row.payload })
@@ -167,6 +167,10 @@ impl<E: EventStream> Publisher<E> {
         self.called(if all { "ok" } else { "partial" });
         metrics::PUBLISH_SECONDS.with([sink]).record(started.elapsed());
         let answered = || batch.iter().zip(&answers);
+        let (delay, since_claim) = (metrics::PUBLISH_DELAY.with([sink]), claimed_at.elapsed());
+        for (row, _) in answered().filter(|(_, refusal)| refusal.is_none()) {
+            delay.record((row.waited + since_claim).as_secs_f64());
+        }
         let sent: Vec<i64> =
             answered().filter(|(_, refusal)| refusal.is_none()).map(|(row, _)| row.id).collect();
         let refused: Vec<(i64, Duration)> = answered()

@@ -5,7 +5,9 @@
 //! the same, so max() over processes is what holds. A gauge that cannot be read keeps its value, and
 //! the time of the last reading shows how old that is.
 
-use std::collections::{BTreeMap, HashMap};
+mod log;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use domain::event::Reason;
@@ -16,6 +18,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::database::{acquire, settle, within};
 use crate::fault::{Fault, note};
 use crate::metrics::{self, number};
+
+pub(crate) use self::log::Log;
 
 /// Its name in logs and metrics.
 const ROLE: &str = "sample";
@@ -32,7 +36,8 @@ pub(crate) struct Intervals {
 }
 
 /// Reads for ever; drop it to end it. No fault ends it.
-pub(crate) async fn run(pool: PgPool, intervals: Intervals) {
+pub(crate) async fn run(pool: PgPool, log: Log, intervals: Intervals) {
+    let mut currencies = BTreeSet::new();
     let mut tick = tokio::time::interval(intervals.sample);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ledger_due = Instant::now();
@@ -42,16 +47,24 @@ pub(crate) async fn run(pool: PgPool, intervals: Intervals) {
         if with_ledger {
             ledger_due = Instant::now() + intervals.ledger;
         }
-        if let Err(fault) = sample(&pool, with_ledger).await {
+        let sampled = sample(&pool, with_ledger, &mut currencies).await;
+        let measured = log.show_lag(&pool).await;
+        for fault in [sampled, measured].into_iter().filter_map(Result::err) {
             note(ROLE, &fault, intervals.sample);
         }
     }
 }
 
-async fn sample(pool: &PgPool, with_ledger: bool) -> Result<(), Fault> {
+/// `currencies` are those that discrepancies were ever about: what is settled shows as 0.
+async fn sample(
+    pool: &PgPool,
+    with_ledger: bool,
+    currencies: &mut BTreeSet<String>,
+) -> Result<(), Fault> {
     let mut connection = acquire(pool).await?;
     let read = within(async {
         show_discrepancies(&mut connection).await?;
+        show_disputed_money(&mut connection, currencies).await?;
         show_quarantine(&mut connection).await?;
         show_inputs(&mut connection).await?;
         metrics::SAMPLED.only().set(metrics::now_s());
@@ -83,6 +96,28 @@ async fn show_discrepancies(connection: &mut PgConnection) -> sqlx::Result<()> {
         let (count, oldest) = found.get(kind).copied().unwrap_or_default();
         metrics::DISCREPANCIES.with([kind]).set(number(count));
         metrics::DISCREPANCIES_OLDEST.with([kind]).set(oldest);
+    }
+    Ok(())
+}
+
+async fn show_disputed_money(
+    connection: &mut PgConnection,
+    currencies: &mut BTreeSet<String>,
+) -> sqlx::Result<()> {
+    let open: Vec<(String, i64)> = sqlx::query_as(
+        "select currency, sum(captured_cents - refunded_cents)::bigint from pay.txn as t
+         where exists (select from pay.discrepancy as d
+                       where d.resolved_at is null and d.account = t.account
+                         and d.object_id in (t.stripe_pi, t.stripe_ch))
+         group by currency",
+    )
+    .fetch_all(connection)
+    .await?;
+    currencies.extend(open.iter().map(|(currency, _)| currency.clone()));
+    for currency in currencies.iter() {
+        let found = open.iter().find(|(found, _)| found == currency);
+        let money = found.map_or(0, |(_, money)| *money);
+        metrics::DISCREPANCIES_MONEY.with([currency]).set(number(money));
     }
     Ok(())
 }
@@ -123,14 +158,19 @@ async fn show_inputs(connection: &mut PgConnection) -> sqlx::Result<()> {
 }
 
 async fn show_ledger(connection: &mut PgConnection) -> sqlx::Result<()> {
-    let unbalanced: i64 = sqlx::query_scalar(
-        "select count(*) from (
-           select from pay.ledger_posting join pay.ledger_entry using (entry_id)
-           group by currency having sum(amount_cents) <> 0) as unbalanced",
+    let balances: Vec<(String, String, i64)> = sqlx::query_as(
+        "select ledger_account, currency, sum(amount_cents)::bigint
+         from pay.ledger_posting join pay.ledger_entry using (entry_id) group by 1, 2",
     )
-    .fetch_one(connection)
+    .fetch_all(connection)
     .await?;
-    metrics::LEDGER_UNBALANCED.only().set(number(unbalanced));
+    let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
+    for (account, currency, balance) in &balances {
+        metrics::LEDGER_BALANCE.with([account, currency]).set(number(*balance));
+        *sums.entry(currency).or_default() += i128::from(*balance);
+    }
+    let unbalanced = sums.values().filter(|sum| **sum != 0).count();
+    metrics::LEDGER_UNBALANCED.only().set(u32::try_from(unbalanced).unwrap_or(u32::MAX));
     metrics::LEDGER_CHECKED.only().set(metrics::now_s());
     if unbalanced > 0 {
         tracing::error!(role = ROLE, currencies = unbalanced, "the ledger does not add up to zero");

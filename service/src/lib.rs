@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod admin;
+pub mod completions;
 pub mod exit;
 pub mod logs;
 pub mod metrics;

@@ -69,7 +69,8 @@ fn written() -> Row {
                 "Time to an acknowledgement",
                 Unit::Seconds,
                 8,
-                "From a record to Kafka's acknowledgement, or to giving up after KAFKA_DELIVERY_TIMEOUT.",
+                "From a record to Kafka's acknowledgement, or to giving up after \
+                     KAFKA_DELIVERY_TIMEOUT.",
             )
             .query(&quantile(0.5, "ingest_publish_duration_seconds", "<ingest>", ""), "half")
             .query(&quantile(0.99, "ingest_publish_duration_seconds", "<ingest>", ""), "99 %")
@@ -79,9 +80,13 @@ fn written() -> Row {
                 "Records not acknowledged",
                 Unit::PerSecond,
                 8,
-                "By reason. `too_large` never gets in; `fatal` replaces the producer; the others pass.",
+                "By reason. `too_large` never gets in; `fatal` replaces the producer; the \
+                     others pass.",
             )
-            .query("sum by (reason) (rate(ingest_publish_errors_total{<ingest>}[<window>]))", "{{reason}}")
+            .query(
+                "sum by (reason) (rate(ingest_publish_errors_total{<ingest>}[<window>]))",
+                "{{reason}}",
+            )
             .alerts(&["KafkaNotAcknowledging", "EventTooLarge"]),
             lines(
                 "Producer",
@@ -110,7 +115,8 @@ fn written() -> Row {
                 "Time in the producer's queue",
                 Unit::Seconds,
                 8,
-                "99th percentile of the time that records waited before they were sent to a broker.",
+                "99th percentile of the time that records waited before they were sent to \
+                     a broker.",
             )
             .query(
                 "max by (instance, broker) (kafka_client_broker_queued_p99_seconds{<ingest>})",
@@ -149,7 +155,8 @@ fn genuine() -> Row {
                 "Secrets that match",
                 Unit::PerSecond,
                 8,
-                "Verified requests by endpoint and index of the secret. While a secret is rolled, both match.",
+                    "Verified requests by endpoint and index of the secret. While a secret is \
+                     rolled, both match.",
             )
             .query(
                 "sum by (endpoint, secret) (rate(ingest_secret_matches_total{<ingest>}[<window>]))",
@@ -191,7 +198,8 @@ fn genuine() -> Row {
                 "Accepted though not JSON",
                 Unit::PerSecond,
                 8,
-                "Verified bodies that are not JSON. They are written and answered 200, and go to quarantine.",
+                    "Verified bodies that are not JSON. They are written and answered 200, and \
+                     go to quarantine.",
             )
             .query("sum by (endpoint) (rate(ingest_not_json_total{<ingest>}[<window>]))", "{{endpoint}}")
             .alerts(&["RecordsInQuarantine"]),
@@ -243,10 +251,12 @@ fn limits() -> Row {
                 "Time to read a body",
                 Unit::Seconds,
                 8,
-                "From a request's headers to the end of its body. Slow senders, or too little processor time.",
+                    "From a request's headers to the end of its body. Slow senders, or too \
+                     little processor time.",
             )
             .query(&quantile(0.99, "ingest_body_read_duration_seconds", "<ingest>", ""), "99 %"),
-            lines("Time to verify", Unit::Seconds, 8, "Verifying a signature: processor time alone.")
+            lines("Time to verify", Unit::Seconds, 8,
+                "Verifying a signature: processor time alone.")
                 .query(&quantile(0.99, "ingest_verify_duration_seconds", "<ingest>", ""), "99 %"),
             lines(
                 "Draining",

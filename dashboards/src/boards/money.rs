@@ -78,23 +78,45 @@ fn adds_up() -> Row {
     Row::new(
         "Does it agree?",
         [
-            lines("Discrepancies", Unit::Count, 8, "Open ones by kind; docs/LEDGER.md says what each means.")
-                .query("max by (kind) (reconciler_discrepancies_open{<reconciler>})", "{{kind}}")
-                .alerts(&["DiscrepancyOld"]),
-            lines("Oldest discrepancy", Unit::Seconds, 8, "Age of the oldest open one of each kind.")
-                .query(signals::DISCREPANCY_AGE, "{{kind}}")
-                .steps(Steps::Bad(DISCREPANCY_SECONDS.into()))
-                .alerts(&["DiscrepancyOld"]),
-            lines("Money in discrepancies", Unit::Count, 8, "How much the open ones are about, in minor units of each currency.")
-                .query(signals::DISCREPANCY_AMOUNT, "{{currency}}")
-                .steps(Steps::Bad(DISCREPANCY_MINOR_UNITS.into()))
-                .alerts(&["DiscrepancyLarge"]),
-            lines("Ledger", Unit::Count, 24, "Balance of each account of the ledger, minor units; debit is positive. Each currency adds up to zero.")
-                .query(
-                    "max by (account, currency) (reconciler_ledger_balance_minor_units{<reconciler>})",
-                    "{{currency}} {{account}}",
-                )
-                .alerts(&["LedgerNotZero"]),
+            lines(
+                "Discrepancies",
+                Unit::Count,
+                8,
+                "Open ones by kind; docs/LEDGER.md says what each means.",
+            )
+            .query("max by (kind) (reconciler_discrepancies_open{<reconciler>})", "{{kind}}")
+            .alerts(&["DiscrepancyOld"]),
+            lines(
+                "Oldest discrepancy",
+                Unit::Seconds,
+                8,
+                "Age of the oldest open one of each kind.",
+            )
+            .query(signals::DISCREPANCY_AGE, "{{kind}}")
+            .steps(Steps::Bad(DISCREPANCY_SECONDS.into()))
+            .alerts(&["DiscrepancyOld"]),
+            lines(
+                "Money in discrepancies",
+                Unit::Count,
+                8,
+                "Captured money, less what was refunded, of payments with an open discrepancy, \
+                 in minor units.",
+            )
+            .query(signals::DISCREPANCY_AMOUNT, "{{currency}}")
+            .steps(Steps::Bad(DISCREPANCY_MINOR_UNITS.into()))
+            .alerts(&["DiscrepancyLarge"]),
+            lines(
+                "Ledger",
+                Unit::Count,
+                24,
+                "Balance of each account of the ledger, minor units; debit is positive. Each \
+                 currency adds up to zero.",
+            )
+            .query(
+                "max by (account, currency) (reconciler_ledger_balance_minor_units{<reconciler>})",
+                "{{currency}} {{account}}",
+            )
+            .alerts(&["LedgerNotZero"]),
         ],
     )
 }
@@ -106,19 +128,44 @@ fn set_aside() -> Row {
             areas("Quarantine", Unit::Count, 6, "Open records by reason.")
                 .query(signals::QUARANTINE, "{{reason}}")
                 .alerts(&["RecordsInQuarantine"]),
-            lines("Oldest in quarantine", Unit::Seconds, 6, "Age of the oldest record that nobody has dealt with.")
-                .query("max(reconciler_quarantine_oldest_seconds{<reconciler>})", "oldest")
-                .alerts(&["RecordsInQuarantine"]),
-            lines("Into quarantine", Unit::PerSecond, 6, "Records that went there, a second, and batches that tripped the breaker.")
-                .query("sum by (reason) (rate(reconciler_quarantined_total{<reconciler>}[<window>]))", "{{reason}}")
-                .query("sum(rate(reconciler_breaker_trips_total{<reconciler>}[<window>]))", "breaker trips")
-                .query(signals::PAUSED, "{{role}} paused")
-                .alerts(&["ProjectionPaused", "RecordsInQuarantine"]),
-            lines("Quotes and providers", Unit::Count, 6, "Inputs that wait to be taken into account, that are set aside because PostgreSQL refused them, and refusals within an hour.")
-                .query("max by (kind) (reconciler_inputs_waiting{<reconciler>})", "{{kind}} wait")
-                .query(signals::INPUTS_ASIDE, "{{kind}} set aside")
-                .query("sum by (kind) (increase(reconciler_inputs_refused_total{<reconciler>}[1h]))", "{{kind}} refused")
-                .alerts(&["InputsRefused"]),
+            lines(
+                "Oldest in quarantine",
+                Unit::Seconds,
+                6,
+                "Age of the oldest record that nobody has dealt with.",
+            )
+            .query("max(reconciler_quarantine_oldest_seconds{<reconciler>})", "oldest")
+            .alerts(&["RecordsInQuarantine"]),
+            lines(
+                "Into quarantine",
+                Unit::PerSecond,
+                6,
+                "Records that went there, a second, and batches that tripped the breaker.",
+            )
+            .query(
+                "sum by (reason) (rate(reconciler_quarantined_total{<reconciler>}[<window>]))",
+                "{{reason}}",
+            )
+            .query(
+                "sum(rate(reconciler_breaker_trips_total{<reconciler>}[<window>]))",
+                "breaker trips",
+            )
+            .query(signals::PAUSED, "{{role}} paused")
+            .alerts(&["ProjectionPaused", "RecordsInQuarantine"]),
+            lines(
+                "Quotes and providers",
+                Unit::Count,
+                6,
+                "Inputs that wait to be taken into account, that are set aside because \
+                 PostgreSQL refused them, and refusals within an hour.",
+            )
+            .query("max by (kind) (reconciler_inputs_waiting{<reconciler>})", "{{kind}} wait")
+            .query(signals::INPUTS_ASIDE, "{{kind}} set aside")
+            .query(
+                "sum by (kind) (increase(reconciler_inputs_refused_total{<reconciler>}[1h]))",
+                "{{kind}} refused",
+            )
+            .alerts(&["InputsRefused"]),
         ],
     )
 }
@@ -127,12 +174,14 @@ fn events() -> Row {
     Row::new(
         "What is Stripe telling?",
         [
-            areas("New events by type", Unit::PerSecond, 12, "The ten most frequent types of Stripe's events, a second.")
+            areas("New events by type", Unit::PerSecond, 12,
+                "The ten most frequent types of Stripe's events, a second.")
                 .query(
                     "topk(10, sum by (type) (rate(reconciler_events_by_type_total{<reconciler>}[<window>])))",
                     "{{type}}",
                 ),
-            lines("Newest event", Unit::Seconds, 12, "Our time less Stripe's time of the newest event that was applied.")
+            lines("Newest event", Unit::Seconds, 12,
+                "Our time less Stripe's time of the newest event that was applied.")
                 .query("time() - max(reconciler_newest_applied_timestamp_seconds{<reconciler>})", "age")
                 .alerts(&["ProjectionBehind", "NoWebhooks"]),
         ],

@@ -47,7 +47,8 @@ fn behind() -> Row {
                 .query(signals::LAG_RECORDS, "{{role}}")
                 .steps(Steps::Bad(LAG_RECORDS.into()))
                 .alerts(&["LagRecords"]),
-            lines("Records done", Unit::PerSecond, 8, "Records that each role dealt with, a second.")
+            lines("Records done", Unit::PerSecond, 8,
+                "Records that each role dealt with, a second.")
                 .query(
                     "sum by (role) (rate(reconciler_consumed_records_total{<reconciler>}[<window>]))",
                     "{{role}}",
@@ -73,7 +74,8 @@ fn behind() -> Row {
                 "Assignments",
                 Unit::PerSecond,
                 8,
-                "Partitions assigned and revoked, a second. Often: processes come and go, or are too slow.",
+                    "Partitions assigned and revoked, a second. Often: processes come and go, \
+                     or are too slow.",
             )
             .query(
                 "sum by (role, move) (rate(reconciler_rebalances_total{<reconciler>}[<window>]))",
@@ -127,11 +129,13 @@ fn late() -> Row {
             .query(&rows().bad(), "too late")
             .steps(Steps::Bad(1.0 - ROWS_OBJECTIVE))
             .alerts(&["RowsBurnFast", "RowsBurnSlow"]),
-            lines("From webhook to row", Unit::Seconds, 8, "From ingest's receipt to the commit of the rows.")
+            lines("From webhook to row", Unit::Seconds, 8,
+                "From ingest's receipt to the commit of the rows.")
                 .query(&quantile(0.5, SECONDS, "<reconciler>", ""), "half")
                 .query(&quantile(0.99, SECONDS, "<reconciler>", ""), "99 %")
                 .alerts(&["RowsBurnFast"]),
-            areas("Events by verdict", Unit::PerSecond, 8, "What became of the records' events, a second.")
+            areas("Events by verdict", Unit::PerSecond, 8,
+                "What became of the records' events, a second.")
                 .query(
                     "sum by (verdict) (rate(reconciler_events_total{<reconciler>}[<window>]))",
                     "{{verdict}}",
@@ -145,7 +149,8 @@ fn postgres() -> Row {
     Row::new(
         "Is it PostgreSQL?",
         [
-            lines("Time to apply a batch", Unit::Seconds, 8, "From decoded to committed, every attempt included.")
+            lines("Time to apply a batch", Unit::Seconds, 8,
+                "From decoded to committed, every attempt included.")
                 .query(&quantile(0.5, "reconciler_apply_seconds", "<reconciler>", ""), "half")
                 .query(&quantile(0.99, "reconciler_apply_seconds", "<reconciler>", ""), "99 %")
                 .alerts(&["RowsBurnFast", "ProjectionBehind"]),
@@ -165,14 +170,16 @@ fn postgres() -> Row {
                 "Transactions tried again",
                 Unit::PerSecond,
                 8,
-                "By reason. deadlock, serialization, links and behind are how it works; the others are trouble.",
+                    "By reason. deadlock, serialization, links and behind are how it works; \
+                     the others are trouble.",
             )
             .query(
                 "sum by (reason) (rate(reconciler_transaction_retries_total{<reconciler>}[<window>]))",
                 "{{reason}}",
             )
             .alerts(&["PostgresFailing"]),
-            lines("Records in a batch", Unit::Count, 8, "Mean number of records that were dealt with together.")
+            lines("Records in a batch", Unit::Count, 8,
+                "Mean number of records that were dealt with together.")
                 .query(
                     "sum by (role) (rate(reconciler_batch_records_sum{<reconciler>}[<window>]))\n\
                      / sum by (role) (rate(reconciler_batch_records_count{<reconciler>}[<window>]))",
@@ -209,16 +216,19 @@ fn archive() -> Row {
                 .query("sum(rate(reconciler_archive_records_total{<reconciler>}[<window>]))", "records")
                 .query("sum by (how) (rate(reconciler_archive_segments_total{<reconciler>}[<window>]))", "segments {{how}}")
                 .alerts(&["ArchiveBehind"]),
-            areas("Writes to S3", Unit::PerSecond, 6, "By object and result; `existed`: another writer was first.")
+            areas("Writes to S3", Unit::PerSecond, 6,
+                "By object and result; `existed`: another writer was first.")
                 .query(
                     "sum by (object, result) (rate(reconciler_archive_puts_total{<reconciler>}[<window>]))",
                     "{{object}} {{result}}",
                 )
                 .alerts(&["S3Failing"]),
-            lines("Time to write a segment", Unit::Seconds, 6, "From a segment's closing to its position, retries included.")
+            lines("Time to write a segment", Unit::Seconds, 6,
+                "From a segment's closing to its position, retries included.")
                 .query(&quantile(0.99, "reconciler_archive_upload_seconds", "<reconciler>", ""), "99 %")
                 .alerts(&["S3Failing"]),
-            lines("Not in S3 yet", Unit::Bytes, 6, "Lines in memory. ARCHIVE_MAX_OPEN_BYTES bounds them.")
+            lines("Not in S3 yet", Unit::Bytes, 6,
+                "Lines in memory. ARCHIVE_MAX_OPEN_BYTES bounds them.")
                 .query("sum by (instance) (reconciler_archive_open_bytes{<reconciler>})", "{{instance}}")
                 .query("sum(rate(reconciler_archive_stored_bytes_total{<reconciler>}[<window>]))", "stored a second")
                 .alerts(&["ArchiveBehind"]),
@@ -240,24 +250,29 @@ fn sinks() -> Row {
             .query(&publish().bad(), "{{sink}}")
             .steps(Steps::Bad(1.0 - PUBLISH_OBJECTIVE))
             .alerts(&["PublishBurnFast", "PublishBurnSlow"]),
-            lines("Oldest that waits", Unit::Seconds, 8, "Age of the oldest domain event that waits for each sink.")
+            lines("Oldest that waits", Unit::Seconds, 8,
+                "Age of the oldest domain event that waits for each sink.")
                 .query(signals::OUTBOX_AGE, "{{sink}}")
                 .steps(Steps::Bad(OUTBOX_SECONDS.into()))
                 .alerts(&["OutboxStuck"]),
-            lines("Domain events that wait", Unit::Count, 8, "Rows of the outbox, and those that are too large for any sink.")
+            lines("Domain events that wait", Unit::Count, 8,
+                "Rows of the outbox, and those that are too large for any sink.")
                 .query("max by (sink) (reconciler_outbox_rows{<reconciler>})", "{{sink}}")
                 .query(signals::OUTBOX_PARKED, "{{sink}} too large")
                 .alerts(&["OutboxStuck", "DomainEventTooLarge"]),
-            areas("Calls to sinks", Unit::PerSecond, 8, "By result: `partial` refused some entries, `failed` took none.")
+            areas("Calls to sinks", Unit::PerSecond, 8,
+                "By result: `partial` refused some entries, `failed` took none.")
                 .query(
                     "sum by (sink, result) (rate(reconciler_publish_calls_total{<reconciler>}[<window>]))",
                     "{{sink}} {{result}}",
                 )
                 .alerts(&["FirehoseFailing", "OutboxStuck"]),
-            lines("Time of a call", Unit::Seconds, 8, "99th percentile, of calls that were answered.")
+            lines("Time of a call", Unit::Seconds, 8,
+                "99th percentile, of calls that were answered.")
                 .query(&quantile(0.99, "reconciler_publish_call_seconds", "<reconciler>", "sink"), "{{sink}}")
                 .alerts(&["PublishBurnFast"]),
-            lines("Domain events", Unit::PerSecond, 8, "Queued, and what the sinks did with them, a second.")
+            lines("Domain events", Unit::PerSecond, 8,
+                "Queued, and what the sinks did with them, a second.")
                 .query("sum(rate(reconciler_domain_events_queued_total{<reconciler>}[<window>]))", "queued")
                 .query(
                     "sum by (sink, result) (rate(reconciler_publish_events_total{<reconciler>}[<window>]))",

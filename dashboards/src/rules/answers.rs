@@ -147,7 +147,8 @@ fn genuine_refused() -> Alert {
                 [(LATE, "0 0 0+1x20")],
                 "20m",
                 [("endpoint", "default")],
-                "5 genuine webhooks to default were refused in 5 minutes: their time is too far from ours",
+                "5 genuine webhooks to default were refused in 5 minutes: their time is \
+                     too far from ours",
             ),
             Case::quiet([(LATE, "0 1x20"), (WRONG, "0+9x20")], "20m"),
         ],
@@ -162,7 +163,8 @@ fn too_large() -> Alert {
         severity: Severity::Ticket,
         condition: above(TOO_LARGE, 0),
         hold: "0m",
-        summary: "{{ $value | humanize }} requests to {{ $labels.endpoint }} in an hour were too large",
+        summary: "{{ $value | humanize }} requests to {{ $labels.endpoint }} in an hour were too \
+             large",
         description: "If they are Stripe's, they never get in: raise INGEST_MAX_BODY_BYTES and the \
             topic's max.message.bytes. Stripe sends again for up to three days.",
         cases: vec![
@@ -187,7 +189,8 @@ fn near_limit() -> Alert {
             .or(above(IN_FLIGHT_BYTES, LIMIT_SHARE))
             .or(above(CONNECTIONS, LIMIT_SHARE)),
         hold: "5m",
-        summary: "{{ $value | humanizePercentage }} of a limit of ingest {{ $labels.instance }} is in use",
+        summary: "{{ $value | humanizePercentage }} of a limit of ingest {{ $labels.instance }} is \
+             in use",
         description: "At 100 % Stripe is answered 503, or its connections wait. Mostly Kafka \
             acknowledges slowly; otherwise start more processes.",
         cases: vec![

@@ -71,7 +71,8 @@ fn restarts() -> Alert {
         severity: Severity::Ticket,
         condition: above(RESTARTS, 2),
         hold: "0m",
-        summary: "{{ $labels.job }} {{ $labels.instance }} has started {{ $value }} times in half an hour",
+        summary: "{{ $labels.job }} {{ $labels.instance }} has started {{ $value }} times in half \
+             an hour",
         description: "It ends and is started over and over. The last lines of its log before each start \
             say why; exit code 2 is a wrong setting.",
         cases: vec![
@@ -203,7 +204,8 @@ fn postgres_failing() -> Alert {
         severity: Severity::Ticket,
         condition: above(POSTGRES_ERRORS, 0),
         hold: "3m",
-        summary: "PostgreSQL failed {{ $value | humanize }} transactions in 5 minutes: {{ $labels.reason }}",
+        summary: "PostgreSQL failed {{ $value | humanize }} transactions in 5 minutes: {{ \
+             $labels.reason }}",
         description: "A cause, not a harm: transactions are tried again and nothing is lost, but while \
             none succeeds money state stands still.",
         cases: vec![

@@ -51,9 +51,9 @@ pub(super) fn group() -> Group {
 const ROWS_OK: &str = r#"reconciler_webhook_to_row_seconds_bucket{job="reconciler",le="10"}"#;
 const ROWS_ALL: &str = r#"reconciler_webhook_to_row_seconds_count{job="reconciler"}"#;
 const SINK_OK: &str =
-    r#"reconciler_webhook_to_sink_seconds_bucket{job="reconciler",sink="firehose",le="60"}"#;
+    r#"reconciler_publish_delay_seconds_bucket{job="reconciler",sink="firehose",le="60"}"#;
 const SINK_ALL: &str =
-    r#"reconciler_webhook_to_sink_seconds_count{job="reconciler",sink="firehose"}"#;
+    r#"reconciler_publish_delay_seconds_count{job="reconciler",sink="firehose"}"#;
 
 fn rows_burn() -> [Alert; 2] {
     let fast = Words {
@@ -97,7 +97,8 @@ fn rows_burn() -> [Alert; 2] {
 fn publish_burn() -> [Alert; 2] {
     let fast = Words {
         name: "PublishBurnFast",
-        summary: "{{ $value | humanizePercentage }} of domain events reached {{ $labels.sink }} too late",
+        summary: "{{ $value | humanizePercentage }} of domain events reached {{ $labels.sink }} too \
+             late",
         description: "Consumers of domain events see old money state; ours is not affected. Look at \
             the outbox, and at the sink's answers.",
     };
@@ -266,7 +267,8 @@ fn outbox_stuck() -> Alert {
         severity: Severity::Page,
         condition: above(OUTBOX_AGE, OUTBOX_SECONDS),
         hold: "2m",
-        summary: "The oldest domain event for {{ $labels.sink }} waits for {{ $value | humanizeDuration }}",
+        summary: "The oldest domain event for {{ $labels.sink }} waits for {{ $value | \
+             humanizeDuration }}",
         description: "Nothing is lost and money state is not affected, but consumers hear nothing. \
             Look whether the role publish runs and what the sink answers.",
         cases: vec![

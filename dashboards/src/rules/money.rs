@@ -107,24 +107,25 @@ fn discrepancy_old() -> Alert {
 }
 
 fn discrepancy_large() -> Alert {
-    const SUMS: &str = r#"reconciler_discrepancies_open_minor_units{job="reconciler",instance="b",kind="quote_sums",currency="EUR"}"#;
-    const OTHER: &str = r#"reconciler_discrepancies_open_minor_units{job="reconciler",instance="b",kind="quote_currency",currency="EUR"}"#;
+    const B: &str = r#"reconciler_discrepancies_open_minor_units{job="reconciler",instance="b",currency="EUR"}"#;
+    const C: &str = r#"reconciler_discrepancies_open_minor_units{job="reconciler",instance="c",currency="EUR"}"#;
     Alert {
         name: "DiscrepancyLarge",
         severity: Severity::Page,
         condition: above(DISCREPANCY_AMOUNT, DISCREPANCY_MINOR_UNITS),
         hold: "15m",
-        summary: "Open discrepancies are about {{ $value | humanize }} minor units of {{ $labels.currency }}",
+        summary: "Open discrepancies are about {{ $value | humanize }} minor units of {{ \
+             $labels.currency }}",
         description: "So much money is not where it should be, or not known to be. Look whether they \
             began with a deploy or a new quote.",
         cases: vec![
             Case::fires(
-                [(SUMS, "0 60000x30"), (OTHER, "0 60000x30")],
+                [(B, "0 120000x30"), (C, "0 120000x30")],
                 "20m",
                 [("currency", "EUR")],
                 "Open discrepancies are about 120k minor units of EUR",
             ),
-            Case::quiet([(SUMS, "0 60000x30")], "20m"),
+            Case::quiet([(B, "0 60000x30"), (C, "0 60000x30")], "20m"),
         ],
     }
 }

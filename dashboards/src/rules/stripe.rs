@@ -1,12 +1,12 @@
 //! Whether Stripe still speaks to us, and goes on doing so.
 
-use crate::rule::{Alert, Case, Group, Severity, above, below};
+use crate::rule::{Alert, Case, Group, Severity, above, below, is};
 use crate::settings::{
     CERTIFICATE_SECONDS, SECRET_TRAFFIC, STRIPE_SHARE as MIN_SHARE, USUAL_WEBHOOKS,
 };
 use crate::signals::{
-    CERTIFICATE, REQUESTS_1H, SECRET_MATCHED, SECRET_MATCHES, STRIPE_SHARE, WEBHOOKS,
-    WEBHOOKS_LAST_WEEK,
+    CERTIFICATE, REQUESTS_1H, SECRET_ACTIVE, SECRET_MATCHED, SECRET_MATCHES, STRIPE_SHARE,
+    WEBHOOKS, WEBHOOKS_LAST_WEEK,
 };
 
 pub(super) fn group() -> Group {
@@ -28,7 +28,8 @@ fn no_webhooks() -> Alert {
         severity: Severity::Page,
         condition: above(WEBHOOKS_LAST_WEEK, USUAL_WEBHOOKS).unless_on("", above(WEBHOOKS, 0)),
         hold: "5m",
-        summary: "No webhook in half an hour; the same half hour of last week had {{ $value | humanize }}",
+        summary: "No webhook in half an hour; the same half hour of last week had {{ $value | \
+             humanize }}",
         description: "Either Stripe does not reach us (DNS, balancer, certificate, a disabled \
             endpoint) or it has trouble itself: see status.stripe.com and Developers → Webhooks.",
         cases: vec![
@@ -78,12 +79,15 @@ fn stripe_may_disable() -> Alert {
 
 fn secret_left() -> Alert {
     const OLD: &str = MATCHES;
+    const OLD_ACTIVE: &str = r#"ingest_secret_active{job="ingest",endpoint="default",secret="0"}"#;
+    const NEW_ACTIVE: &str = r#"ingest_secret_active{job="ingest",endpoint="default",secret="1"}"#;
     const NEW: &str = r#"ingest_secret_matches_total{job="ingest",endpoint="default",secret="1"}"#;
     Alert {
         name: "SecretNoLongerMatches",
         severity: Severity::Ticket,
         condition: above(SECRET_MATCHES, 0)
             .unless_on("endpoint, secret", above(SECRET_MATCHED, 0))
+            .and_on("endpoint, secret", is(SECRET_ACTIVE, 1))
             .and_on("endpoint", above(REQUESTS_1H, SECRET_TRAFFIC)),
         hold: "5m",
         summary: "Secret {{ $labels.secret }} of {{ $labels.endpoint }} has matched nothing for an \
@@ -92,15 +96,34 @@ fn secret_left() -> Alert {
             one that we do not have.",
         cases: vec![
             Case::fires(
-                [(ACCEPTED, "0+1x200"), (OLD, "0+1x100 100x100"), (NEW, "0x100 0+1x100")],
+                [
+                    (ACCEPTED, "0+1x200"),
+                    (OLD, "0+1x100 100x100"),
+                    (NEW, "0x100 0+1x100"),
+                    (OLD_ACTIVE, "1x200"),
+                    (NEW_ACTIVE, "1x200"),
+                ],
                 "190m",
                 [("endpoint", "default"), ("secret", "0")],
-                "Secret 0 of default has matched nothing for an hour, though requests come; before, it did 100 times in a day",
+                "Secret 0 of default has matched nothing for an hour, though requests come; before, \
+                 it did 100 times in a day",
+            ),
+            // It was taken out, so that the other one is the first now.
+            Case::quiet(
+                [
+                    (ACCEPTED, "0+1x200"),
+                    (OLD, "0x100 0+1x100"),
+                    (NEW, "0+1x100 100x100"),
+                    (OLD_ACTIVE, "1x200"),
+                    (NEW_ACTIVE, "1x100 0x100"),
+                ],
+                "190m",
             ),
             // Nothing comes at all: that is another alert's.
-            Case::quiet([(ACCEPTED, "0+1x100 100x100"), (OLD, "0+1x100 100x100")], "190m"),
-            // A secret that was never used.
-            Case::quiet([(ACCEPTED, "0+1x200"), (OLD, "0+1x200"), (NEW, "0x200")], "190m"),
+            Case::quiet(
+                [(ACCEPTED, "0+1x100 100x100"), (OLD, "0+1x100 100x100"), (OLD_ACTIVE, "1x200")],
+                "190m",
+            ),
         ],
     }
 }
@@ -113,8 +136,10 @@ fn certificate() -> Alert {
         severity: Severity::Page,
         condition: below(CERTIFICATE, CERTIFICATE_SECONDS),
         hold: "5m",
-        summary: "The certificate of {{ $labels.instance }} expires in {{ $value | humanizeDuration }}",
-        description: "After that Stripe does not connect any more. Renew it and see that ingest has read it.",
+        summary: "The certificate of {{ $labels.instance }} expires in {{ $value | humanizeDuration \
+             }}",
+        description: "After that Stripe does not connect any more. Renew it and see that ingest has \
+             read it.",
         cases: vec![
             Case::fires(
                 [(EXPIRY, "864000x20")],

@@ -22,6 +22,8 @@ pub(super) struct Row {
     pub(super) payload: String,
     /// How often it was claimed, this time included.
     pub(super) attempts: i32,
+    /// How long it had waited when it was claimed.
+    pub(super) waited: Duration,
 }
 
 /// How much waits.
@@ -55,7 +57,8 @@ impl Outbox {
                        where sink = $3 and (leased_until is null or leased_until < now())
                        order by outbox_id limit $1 for update skip locked) as free
                  where o.outbox_id = free.outbox_id
-                 returning o.outbox_id, o.event_id, o.subject, o.payload, o.attempts",
+                 returning o.outbox_id, o.event_id, o.subject, o.payload, o.attempts,
+                   extract(epoch from now() - o.created_at)::float8 as waited",
         )
         .bind(i64::try_from(most).unwrap_or(i64::MAX))
         .bind(lease.as_secs_f64())
@@ -71,6 +74,7 @@ impl Outbox {
                     subject: row.try_get("subject")?,
                     payload: row.try_get("payload")?,
                     attempts: row.try_get("attempts")?,
+                    waited: Duration::try_from_secs_f64(row.try_get("waited")?).unwrap_or_default(),
                 })
             })
             .collect::<sqlx::Result<Vec<_>>>()

@@ -302,7 +302,7 @@ pub(super) async fn insert(
     .bind(column(&rows, |(item, _)| first_verdict(&item.outcome).as_str()))
     .bind(column(&rows, |(item, _)| item.record.partition))
     .bind(column(&rows, |(item, _)| item.record.offset))
-    .bind(column(&rows, |(_, event)| event.traceparent.as_deref()))
+    .bind(column(&rows, |(_, event)| event.traceparent.map(|it| it.to_string())))
     .bind(column(&rows, |(_, event)| event.received_at_ms))
     .fetch_all(tx)
     .await?;
@@ -372,7 +372,7 @@ pub(super) async fn take_up(
     .bind(column(rows(), |(item, _)| first_verdict(&item.outcome).as_str()))
     .bind(column(rows(), |(item, _)| item.record.partition))
     .bind(column(rows(), |(item, _)| item.record.offset))
-    .bind(column(rows(), |(_, event)| event.traceparent.as_deref()))
+    .bind(column(rows(), |(_, event)| event.traceparent.map(|it| it.to_string())))
     .bind(column(rows(), |(_, event)| event.received_at_ms))
     .fetch_all(tx)
     .await?;

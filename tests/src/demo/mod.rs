@@ -10,6 +10,7 @@ use crate::system::{Ingest, Reconciler, System};
 use anyhow::Context as _;
 use found::Found;
 use lifecycles::{Delivery, Lifecycle, Rng, Scenario, Stripe};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -57,8 +58,10 @@ pub async fn play(options: &Options) -> anyhow::Result<bool> {
     inputs::write(&system.pool, early).await?;
 
     step("starting ingest and reconciler");
-    let ingest = system.ingest("ingest", &[]).await?;
-    let reconciler = system.reconciler("reconciler", "project,archive,publish", &[]).await?;
+    let addresses = scraped_addresses();
+    let addresses: Vec<_> = addresses.iter().map(|(name, at)| (*name, at.as_str())).collect();
+    let ingest = system.ingest("ingest", &addresses).await?;
+    let reconciler = system.reconciler("reconciler", "project,archive,publish", &addresses).await?;
 
     step(&format!("sending {} requests", plan.sent.len()));
     let mut sender = ingest.sender()?;
@@ -93,6 +96,17 @@ pub async fn play(options: &Options) -> anyhow::Result<bool> {
         end(ingest, reconciler).await?;
     }
     Ok(differences.is_empty())
+}
+
+/// The addresses that the stack's Prometheus scrapes, unless another run has them.
+fn scraped_addresses() -> Vec<(&'static str, String)> {
+    let names = ["INGEST_LISTEN", "INGEST_ADMIN_LISTEN", "RECONCILER_ADMIN_LISTEN"];
+    let addresses = names.map(|name| std::env::var(name).ok().map(|address| (name, address)));
+    let is_free = |address: &str| TcpListener::bind(address).is_ok();
+    match addresses.into_iter().collect::<Option<Vec<_>>>() {
+        Some(addresses) if addresses.iter().all(|(_, address)| is_free(address)) => addresses,
+        _ => Vec::new(),
+    }
 }
 
 async fn end(ingest: Ingest, reconciler: Reconciler) -> anyhow::Result<()> {

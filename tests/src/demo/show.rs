@@ -8,6 +8,7 @@ use crate::system::{Ingest, Reconciler, System};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Most differences that are printed.
@@ -163,6 +164,10 @@ pub(super) fn where_to_look(system: &System, ingest: &Ingest, reconciler: &Recon
     let (bucket, id) = (&system.stack.archive_bucket, &system.id);
     println!("webhooks    http://{}/webhooks/stripe", ingest.listen);
     println!("metrics     http://{}/metrics, http://{}/metrics", ingest.admin, reconciler.admin);
+    match prometheus(ingest.admin) {
+        Some(url) => println!("prometheus  {url}/alerts; dashboards to import: dashboards/*.json"),
+        None => println!("prometheus  does not scrape this run: another one has its addresses"),
+    }
     println!("database    psql '{}'", system.database_url);
     println!("topics      {}, {}", system.topic.name, system.domain_topic.name);
     println!(
@@ -172,6 +177,12 @@ pub(super) fn where_to_look(system: &System, ingest: &Ingest, reconciler: &Recon
     println!("logs        {}", system.logs.display());
     println!("end with    kill {} {}", ingest.process.id(), reconciler.process.id());
     println!("remove with ./dev stack reset");
+}
+
+/// The stack's Prometheus, if it scrapes this address.
+fn prometheus(admin: SocketAddr) -> Option<String> {
+    let url = std::env::var("PROMETHEUS_URL").ok()?;
+    (std::env::var("INGEST_ADMIN_LISTEN").ok()? == admin.to_string()).then_some(url)
 }
 
 fn title(text: &str) {

@@ -25,6 +25,7 @@ mod registers;
 mod signatures;
 mod sinks;
 mod way;
+mod traces;
 
 use harness::stack::Stack;
 use harness::system::System;

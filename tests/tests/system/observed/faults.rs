@@ -113,16 +113,16 @@ impl Watched {
 
     /// The process with the role project comes and goes, and stays away at last.
     pub(super) async fn project_gone(&mut self) {
-        for _ in 0..3 {
+        for restarts in 1..=3 {
             self.kill_project();
             self.start_project();
-            let project = self.project.as_mut().unwrap();
-            project.process.ready(project.admin).await.unwrap();
+            let instance = self.project_admin;
+            let started = format!(
+                r#"changes(process_start_time_seconds{{instance="{instance}"}}[10m]) >= {restarts}"#
+            );
             let scraped = async || {
-                let query = format!("up{{instance=\"{}\"}}", self.project_admin);
-                let up = self.prometheus.query(&query).await?;
-                let is_up = up.first().is_some_and(|(_, up)| *up > 0.5);
-                Ok((!is_up).then(|| format!("{query}: {up:?}")))
+                let found = self.prometheus.query(&started).await?;
+                Ok(found.is_empty().then(|| format!("not yet: {started}")))
             };
             eventually(DEADLINE, scraped).await.unwrap();
         }
