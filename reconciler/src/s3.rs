@@ -71,10 +71,6 @@ impl Bucket {
             aws_sdk_s3::config::Builder::from(&config).force_path_style(path_style).build();
         Ok(Self { client: Client::from_conf(config), name })
     }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
 }
 
 impl ObjectStore for Bucket {

@@ -20,6 +20,7 @@ mod raw;
 mod reconciler;
 mod redrive;
 mod registers;
+mod replay;
 mod signatures;
 mod sinks;
 

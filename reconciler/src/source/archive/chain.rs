@@ -52,10 +52,6 @@ impl Chain {
         Self { place, partition, to, keys, after, is_listed: false, before: None }
     }
 
-    pub(crate) fn partition(&self) -> i32 {
-        self.partition
-    }
-
     pub(super) fn to(&self) -> Option<Moment> {
         self.to
     }
