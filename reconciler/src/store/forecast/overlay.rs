@@ -176,17 +176,6 @@ impl Overlay {
         })
     }
 
-    /// Gives up deriving these.
-    pub(super) fn pass_over(&self, keys: &BTreeSet<ObjectKey>) -> Result<()> {
-        self.write(|tx| {
-            let mut due = tx.open_table(DUE)?;
-            for key in keys {
-                due.remove((&*key.account, &*key.id))?;
-            }
-            Ok(())
-        })
-    }
-
     /// These are to be derived too.
     pub(super) fn add_due(&self, keys: &[ObjectKey]) -> Result<()> {
         self.write(|tx| {
