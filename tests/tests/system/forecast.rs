@@ -166,7 +166,8 @@ async fn share_quotes(pool: &PgPool) {
     sqlx::query(
         "insert into pay.quote (quote_id, buyer_id, provider_id, role_code, currency,
            subtotal_cents, platform_fee_cents, tax_cents, total_cents, policy_snapshot)
-         select 'qte_shared_' || n, 'b', 'p_' || n, 'r', 'USD', 1866, 101, 33, 2000, '{}'
+         select 'qte_shared_' || n, 'b', 'p_' || n, 'r',
+           case n when 2 then 'EUR' else 'USD' end, 1866, 101, 33, 2000, '{}'
          from generate_series(0, 2) as n",
     )
     .execute(pool)
