@@ -311,6 +311,7 @@ impl Forecast {
 }
 
 /// The overlay cannot keep or give what it should, where errors are Postgres': one that halts.
+#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
 fn kept(error: redb::Error) -> sqlx::Error {
     sqlx::Error::InvalidArgument(format!("the file of the forecast: {error}"))
 }
