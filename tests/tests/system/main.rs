@@ -5,9 +5,11 @@
 mod archive;
 mod attack;
 mod breaker;
+mod changes;
 mod configuration;
 mod consumer;
 mod flow;
+mod forecast;
 mod http;
 mod inputs;
 mod inspect;
