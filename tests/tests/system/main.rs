@@ -7,6 +7,7 @@ mod attack;
 mod breaker;
 mod configuration;
 mod consumer;
+mod erase;
 mod flow;
 mod http;
 mod inputs;
@@ -22,6 +23,7 @@ mod redrive;
 mod registers;
 mod signatures;
 mod sinks;
+mod verify;
 
 use harness::stack::Stack;
 use harness::system::System;
