@@ -4,5 +4,7 @@ pub(crate) mod archive;
 pub(crate) mod hash;
 pub(crate) mod inspect;
 pub(crate) mod migrate;
+pub(crate) mod operations;
 pub(crate) mod quarantine;
+pub(crate) mod replay;
 pub(crate) mod tail;

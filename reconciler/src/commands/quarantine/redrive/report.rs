@@ -142,16 +142,11 @@ impl Telling {
                 let mut document = self.report.summary();
                 document["dry_run"] = true.into();
                 document["failures"] = self.report.failures.clone().into();
-                document["refused"] = totals.refused.into();
                 // The document is an object and has members: its brace gives way to the changes.
                 let document = document.to_string();
                 return writeln!(out, "],{}", document.trim_start_matches('{'));
             }
             self.report.tell(out, ["would be redriven", "would be queued", "would stay"])?;
-            if totals.refused > 0 {
-                let refused = totals.refused;
-                writeln!(out, "{refused} payments or other objects would be refused; see the log")?;
-            }
             let changes = self.changes;
             writeln!(out, "rows and balances that would change: {changes}; nothing was changed")
         })?;
