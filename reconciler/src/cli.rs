@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use sqlx::PgPool;
 
 use crate::commands::inspect::{self, Inspect};
-use crate::commands::{operations, quarantine, replay};
+use crate::commands::{archive, operations, quarantine, replay};
 use crate::config::{Database, Run};
 use crate::database;
 use crate::operation::Operator;
@@ -37,6 +37,12 @@ pub(crate) enum Command {
         by: Operator,
         #[command(flatten)]
         database: Database,
+    },
+    /// Check the archive, read it, erase a person from it, or go on over what is lost
+    #[command(after_help = archive::EXAMPLES)]
+    Archive {
+        #[command(subcommand)]
+        command: Box<archive::Command>,
     },
     /// Print the hash of the state, a part a line: equal sets of records give equal hashes
     Hash(Read),

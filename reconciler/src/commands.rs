@@ -1,5 +1,6 @@
 //! What the program can do beside following the topic.
 
+pub(crate) mod archive;
 pub(crate) mod changes;
 pub(crate) mod hash;
 pub(crate) mod inspect;

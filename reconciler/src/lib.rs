@@ -48,6 +48,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         match cli.command {
             Command::Run(settings) => pipeline::run(*settings).await,
             Command::Migrate { by, database } => commands::migrate::run(&by, &database).await,
+            Command::Archive { command } => commands::archive::run(*command).await,
             Command::Hash(read) => commands::hash::run(&read).await,
             Command::Inspect(asked) => commands::inspect::run(&asked).await,
             Command::Tail(read) => commands::tail::run(&read).await,

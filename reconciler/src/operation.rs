@@ -34,7 +34,7 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let given = self.operator.as_deref().map(str::trim).filter(|name| !name.is_empty());
         given.map_or_else(user, str::to_owned)
     }

@@ -35,6 +35,8 @@ pub(crate) type Chunks = mpsc::Receiver<Result<Chunk, ReadError>>;
 pub(crate) struct Chunk {
     /// In the order of their offsets.
     pub(crate) records: Vec<RawRecord>,
+    /// How many more there were, and are erased.
+    pub(crate) erased: usize,
     /// Where reading goes on: every record before it, from the chunk before this one on, is here.
     pub(crate) next_offset: i64,
     /// Room in memory, given back when this is dropped.

@@ -60,7 +60,7 @@ pub(crate) async fn run(command: Box<Command>) -> anyhow::Result<Outcome> {
 }
 
 /// A text that says something.
-fn said(text: &str) -> Result<String, &'static str> {
+pub(crate) fn said(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     if text.is_empty() { Err("must say something") } else { Ok(text.to_owned()) }
 }

@@ -159,7 +159,7 @@ pub(crate) fn date(text: &str) -> Result<Moment, &'static str> {
 }
 
 /// What Stripe's ids and types are made of: nothing that JSON would escape.
-fn id(text: &str) -> Result<String, &'static str> {
+pub(crate) fn id(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     let is_plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
     if text.is_empty() || !text.chars().all(is_plain) {

@@ -45,9 +45,9 @@ const SILENCE: Duration = Duration::from_mins(2);
 /// A part of a partition, as a person names it: `P`, `P:FROM..TO`, `P:FROM..`, `P:..TO`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Part {
-    partition: i32,
-    from: Option<i64>,
-    to: Option<i64>,
+    pub(crate) partition: i32,
+    pub(crate) from: Option<i64>,
+    pub(crate) to: Option<i64>,
 }
 
 impl Part {
@@ -347,7 +347,7 @@ impl Reader {
             if !records.is_empty() || is_end {
                 heard = Instant::now();
                 let next_offset = if is_end { self.range.to } else { self.next };
-                let chunk = Chunk { records, next_offset, room: None };
+                let chunk = Chunk { records, erased: 0, next_offset, room: None };
                 if self.send.blocking_send(Ok(chunk)).is_err() || is_end {
                     return;
                 }

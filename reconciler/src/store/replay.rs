@@ -22,6 +22,8 @@ pub(crate) struct Counts {
     pub(crate) read: u64,
     /// Records that were not chosen.
     pub(crate) skipped: u64,
+    /// Records that were erased from the archive: nothing is left of them to apply.
+    pub(crate) erased: u64,
     /// Records of which something became, by what: `applied`, `duplicate`, …
     pub(crate) verdicts: BTreeMap<String, u64>,
     /// Records that went to quarantine, by reason.
@@ -52,6 +54,7 @@ impl Counts {
     pub(crate) fn merge(&mut self, other: &Self) {
         self.read += other.read;
         self.skipped += other.skipped;
+        self.erased += other.erased;
         for (verdict, count) in &other.verdicts {
             *self.verdicts.entry(verdict.clone()).or_default() += count;
         }

@@ -8,6 +8,7 @@ mod breaker;
 mod changes;
 mod configuration;
 mod consumer;
+mod erase;
 mod flow;
 mod forecast;
 mod http;
@@ -25,6 +26,7 @@ mod registers;
 mod replay;
 mod signatures;
 mod sinks;
+mod verify;
 
 use harness::stack::Stack;
 use harness::system::System;

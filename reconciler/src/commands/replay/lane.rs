@@ -95,7 +95,7 @@ impl Lane {
 
     /// Applies what is chosen of a chunk, batch by batch. Says whether to go on.
     async fn chunk(&mut self, chunk: Chunk) -> Result<bool, Fault> {
-        let Chunk { records, next_offset, room: _room, .. } = chunk;
+        let Chunk { records, erased, next_offset, room: _room } = chunk;
         let end = next_offset.min(self.range.to);
         let within = self.range.from..self.range.to;
         let (mut chosen, mut bytes) = (Vec::new(), 0);
@@ -116,6 +116,7 @@ impl Lane {
                 }
             }
         }
+        self.counts.erased += erased as u64;
         let is_due = end >= self.range.to || self.stored_at.elapsed() >= STORE_EVERY;
         if (!chosen.is_empty() || is_due) && end > self.stored {
             return self.apply(chosen, end).await;

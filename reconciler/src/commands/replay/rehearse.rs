@@ -26,7 +26,9 @@ impl Replay {
         for (range, mut chunks) in ranges.iter().zip(queues) {
             let within = range.from..range.to;
             while let Some(chunk) = chunks.recv().await {
-                let Chunk { records, next_offset, room: _room, .. } = chunk.map_err(Fault::from)?;
+                let chunk = chunk.map_err(Fault::from)?;
+                let Chunk { records, erased, next_offset, room: _room } = chunk;
+                counts.erased += erased as u64;
                 let records = records.into_iter().filter(|it| within.contains(&it.offset));
                 let mut chosen: Vec<RawRecord> = Vec::new();
                 for record in records {

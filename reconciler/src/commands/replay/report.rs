@@ -31,6 +31,9 @@ pub(super) fn print(
 /// Writes what was done, or would be.
 pub(super) fn tell(out: &mut impl Write, counts: &Counts) -> std::io::Result<()> {
     writeln!(out, "{} read, {} skipped by the filter", counts.read, counts.skipped)?;
+    if counts.erased > 0 {
+        writeln!(out, "{} are erased from the archive", counts.erased)?;
+    }
     writeln!(out, "{}", listed(&counts.verdicts, "nothing to apply"))?;
     writeln!(out, "rows changed: {}", counts.rows_changed)?;
     let (facts, queued) = (counts.facts_new, counts.domain_events_queued);

@@ -8,7 +8,7 @@ use crate::s3::ObjectStore;
 
 impl<S: ObjectStore> Archive<S> {
     /// The last manifest that begins at or before an offset.
-    pub(super) async fn manifest_of(
+    pub(crate) async fn manifest_of(
         &self,
         place: &Place,
         partition: i32,
