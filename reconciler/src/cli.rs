@@ -5,7 +5,7 @@ use service::completions;
 use sqlx::PgPool;
 
 use crate::commands::inspect::{self, Inspect};
-use crate::commands::{archive, quarantine};
+use crate::commands::{archive, operations, quarantine, replay};
 use crate::config::{Database, Run};
 use crate::database;
 use crate::operation::Operator;
@@ -57,6 +57,18 @@ pub(crate) enum Command {
     Inspect(Box<Inspect>),
     /// Print one line an event as it is applied, until interrupted
     Tail(Read),
+    /// Apply records of the past once more, from the topic or the archive
+    ///
+    /// By the same code as live traffic, beside it or without it, as often as you like.
+    #[command(after_help = replay::EXAMPLES)]
+    Replay {
+        #[command(subcommand)]
+        command: Box<replay::Command>,
+    },
+    /// List what was begun by commands that change something: by whom, and what came of it
+    ///
+    /// The newest first. A replay that was stopped, failed or killed goes on with `--resume`.
+    Operations(operations::Arguments),
     /// Print what completes this command line in a shell
     #[command(after_help = completions::EXAMPLES)]
     Completions(completions::Args),

@@ -18,12 +18,23 @@ use crate::metrics;
 
 /// Time to get a connection, made or waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for one statement, by the server's clock.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time to wait for a lock, by the server's clock.
-const LOCK_TIMEOUT: &str = "10s";
+/// How long the server lets a connection's statements take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Time for one statement.
+    pub statement: Duration,
+    /// Time to wait for a lock.
+    pub lock: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { statement: Duration::from_secs(30), lock: Duration::from_secs(10) }
+    }
+}
+
 /// Time that a transaction may sit idle before the server ends it.
-const IDLE_IN_TRANSACTION_TIMEOUT: &str = "60s";
+const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Time for one statement, by our clock: for a server that no longer answers at all.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 /// Life of a connection: bounds how long a pool stays with a server that DNS no longer names.
@@ -41,21 +52,21 @@ pub(crate) fn options(url: &SecretString, purpose: &str) -> Result<PgConnectOpti
 
 /// A pool that connects when it is first used.
 pub fn pool(url: &SecretString, purpose: &str, connections: u32) -> Result<PgPool, ConfigError> {
-    pool_within(url, purpose, connections, STATEMENT_TIMEOUT)
+    pool_with(url, purpose, connections, Timeouts::default())
 }
 
-/// [`pool`], with another time for one statement.
-pub(crate) fn pool_within(
+/// [`pool`], with time-outs of its own.
+pub fn pool_with(
     url: &SecretString,
     purpose: &str,
     connections: u32,
-    statement_timeout: Duration,
+    timeouts: Timeouts,
 ) -> Result<PgPool, ConfigError> {
-    let statement_timeout = format!("{}ms", statement_timeout.as_millis());
+    let milliseconds = |timeout: Duration| timeout.as_millis().to_string();
     let options = options(url, purpose)?.options([
-        ("statement_timeout", statement_timeout.as_str()),
-        ("lock_timeout", LOCK_TIMEOUT),
-        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+        ("statement_timeout", milliseconds(timeouts.statement)),
+        ("lock_timeout", milliseconds(timeouts.lock)),
+        ("idle_in_transaction_session_timeout", milliseconds(IDLE_IN_TRANSACTION_TIMEOUT)),
     ]);
     Ok(PgPoolOptions::new()
         .max_connections(connections)

@@ -18,6 +18,7 @@ pub mod fault;
 mod feed;
 mod firehose;
 pub mod hash;
+mod isolate;
 mod mask;
 mod metrics;
 mod operation;
@@ -53,6 +54,8 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Hash(read) => commands::hash::run(&read).await,
             Command::Inspect(asked) => commands::inspect::run(&asked).await,
             Command::Tail(read) => commands::tail::run(&read).await,
+            Command::Operations(asked) => commands::operations::run(&asked).await,
+            Command::Replay { command } => commands::replay::run(*command).await,
             Command::Completions(args) => args.print::<Cli>("reconciler"),
             Command::Quarantine { command } => commands::quarantine::run(command).await,
         }

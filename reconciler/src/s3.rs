@@ -90,10 +90,6 @@ impl Bucket {
             .map_err(|error| Fault::retry(doing, error))?;
         Ok(Some((body.into_bytes(), got.e_tag)))
     }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
 }
 
 impl ObjectStore for Bucket {

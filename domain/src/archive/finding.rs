@@ -54,7 +54,10 @@ pub enum Problem {
         found: Option<Sha256Hash>,
     },
     /// A manifest, and what it lists, is not there.
-    #[error("a manifest is missing: nothing lists the records up to offset {last}")]
+    #[error(
+        "nothing lists the records up to offset {last}: a manifest is missing, or the one before it \
+         was cut"
+    )]
     ManifestMissing {
         /// Offset of the last record that is not listed.
         last: i64,

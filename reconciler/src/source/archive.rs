@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::archive::{Finding, Manifest, Place, Problem};
+use domain::archive::{Finding, Manifest, Place, Problem, first_offset};
 use domain::record::RawRecord;
 use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -24,7 +24,7 @@ pub(crate) use self::damage::ReadError;
 pub(crate) use self::find::last_manifest;
 pub(crate) use self::segment::check as check_segment;
 use super::filter::Moment;
-use super::{Chunk, SKEW_MS};
+use super::{Chunk, Chunks, Range, SKEW_MS};
 use crate::fault::{Fault, insist};
 use crate::s3::ObjectStore;
 
@@ -115,6 +115,28 @@ impl<S: ObjectStore> Archive<S> {
         Ok(Some((first, last)))
     }
 
+    /// What a partition has of these times, or a little more; none if it has nothing. Without times,
+    /// all that has a manifest now.
+    pub(crate) async fn range(
+        &self,
+        place: &Place,
+        partition: i32,
+        from: Option<Moment>,
+        to: Option<Moment>,
+    ) -> Result<Option<Range>, ReadError> {
+        let Some((first, last)) = self.ends(place, partition).await? else { return Ok(None) };
+        let (mut begin, mut end) = (first.first_offset, last.next_offset());
+        if let Some(from) = from {
+            let key = self.manifest_at(place, partition, from).await?;
+            begin = key.as_deref().and_then(first_offset).unwrap_or(begin);
+        }
+        if let Some(to) = to {
+            let behind = self.segment_behind(place, partition, to).await?;
+            end = behind.unwrap_or(end).min(end);
+        }
+        Ok((begin < end).then_some(Range { partition, from: begin, to: end }))
+    }
+
     /// A segment's records, each of them the one that the manifest lists, and how many are erased.
     /// A hole has none.
     pub(crate) async fn segment(
@@ -151,9 +173,8 @@ impl<S: ObjectStore> Archive<S> {
             let keys = self.list(&prefix, &after).await?;
             let Some(last) = keys.last() else { return Ok(None) };
             last.clone_into(&mut after);
-            let is_behind = |key: &&String| {
-                domain::archive::first_offset(key).is_some_and(|first| first >= next_offset)
-            };
+            let is_behind =
+                |key: &&String| first_offset(key).is_some_and(|first| first >= next_offset);
             if let Some(key) = keys.iter().find(is_behind) {
                 return Ok(Some(key.clone()));
             }
@@ -162,11 +183,7 @@ impl<S: ObjectStore> Archive<S> {
 
     /// Reads a chain's segments ahead, side by side, and delivers them in order. Ends after the
     /// first error, or when nobody receives any more.
-    pub(crate) fn read(
-        self: &Arc<Self>,
-        chain: Chain,
-        ahead: &Ahead,
-    ) -> mpsc::Receiver<Result<Chunk, ReadError>> {
+    pub(crate) fn read(self: &Arc<Self>, chain: Chain, ahead: &Ahead) -> Chunks {
         let (send, receive) = mpsc::channel(1);
         let (archive, room, to) = (self.clone(), ahead.room.clone(), chain.to());
         let place = chain.place().clone();
@@ -194,8 +211,8 @@ impl<S: ObjectStore> Archive<S> {
                 let first = chunk.as_ref().ok().and_then(|chunk| chunk.records.first());
                 let is_past =
                     first.zip(to).is_some_and(|(first, to)| first.timestamp_ms >= to.0 + SKEW_MS);
-                let is_last = chunk.is_err();
-                if is_past || send.send(chunk).await.is_err() || is_last {
+                let is_damaged = chunk.is_err();
+                if is_past || send.send(chunk).await.is_err() || is_damaged {
                     return;
                 }
             }
@@ -209,9 +226,9 @@ impl<S: ObjectStore> Archive<S> {
         manifest: Manifest,
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<Chunk, ReadError> {
-        let (partition, next_offset) = (manifest.partition, manifest.next_offset());
+        let next_offset = manifest.next_offset();
         let (records, erased) = self.segment(place, manifest).await?;
-        Ok(Chunk { partition, records, erased, next_offset, room })
+        Ok(Chunk { records, erased, next_offset, room })
     }
 
     /// The next keys that begin with `prefix`, as [`ObjectStore::list`].

@@ -20,6 +20,7 @@ use kafka::topic::Topic;
 use sqlx::{Connection as _, PgConnection, PgPool};
 
 use self::derived::Derived;
+use self::replay::Reach;
 use crate::breaker::{Breaker, Trip};
 use crate::database::{self, settle, within};
 use crate::fault::{Cause, Decision, Fault};
@@ -43,6 +44,7 @@ mod quarantine;
 mod quote;
 mod rederive;
 mod redrive;
+pub(crate) mod replay;
 mod row;
 
 pub use change::Change;
@@ -89,6 +91,11 @@ pub struct Applied {
     pub received_at_ms: Vec<i64>,
     /// Greatest Stripe time among the newly applied events, Unix seconds.
     pub newest_created: Option<i64>,
+    /// Rows of payments, refunds, disputes, payouts, providers and invoices that are new, gone or not
+    /// what they were; only what was really written counts.
+    pub rows: u64,
+    /// Facts that are new or better proved.
+    pub facts: u64,
     /// Domain events of facts that are new, better proved, or newly borne out: one for each sink.
     pub published: u64,
 }
@@ -128,8 +135,11 @@ impl Setback {
 enum Purpose<'a> {
     /// To know what it comes to.
     Apply,
-    /// To follow the topic: the breaker judges it.
+    /// To follow the topic: the breaker judges it, and pauses all who follow.
     Follow(&'a mut Breaker),
+    /// To apply what the log had before: the breaker judges it, and stops this alone. The replay's
+    /// own place moves.
+    Replay(&'a mut Breaker, Option<&'a Reach>),
     /// To try again what is in quarantine, by this operation.
     Redrive(i64),
 }
@@ -207,6 +217,9 @@ impl Store {
             let attempt = within(attempt).await;
             match settle(connection, "applying a batch", attempt).await? {
                 Ok(applied) => return Ok(applied),
+                Err(Setback::Tripped(trip)) if matches!(purpose, Purpose::Replay(..)) => {
+                    return Err(Fault::halt("judging a batch", trip.to_string()));
+                }
                 Err(Setback::Tripped(trip)) => return Err(self.pause(&trip, batch).await?),
                 Err(setback) => {
                     related.extend(setback.missing()?);
@@ -295,9 +308,9 @@ impl Store {
 
         pace.before(Step::SaveObjects).await;
         object::save(&mut tx, changed.iter().filter_map(|key| states.get(key))).await?;
-        derived.write(&mut tx, pace).await?;
+        let rows = derived.write(&mut tx, pace).await?;
         let facts: Vec<&Fact> = projected.iter().flat_map(|decoded| &decoded.facts).collect();
-        let published = fact::write(&mut tx, &facts, &derived.rows.held, &self.sinks, pace).await?;
+        let facts = fact::write(&mut tx, &facts, &derived.rows.held, &self.sinks, pace).await?;
 
         pace.before(Step::SetVerdicts).await;
         event::set_verdicts(&mut tx, &work).await?;
@@ -307,7 +320,7 @@ impl Store {
         pace.before(Step::Judge).await;
         match purpose {
             Purpose::Apply => {}
-            Purpose::Follow(breaker) => {
+            Purpose::Follow(breaker) | Purpose::Replay(breaker, _) => {
                 let through = match breaker::load(&mut tx, cluster, topic_id).await? {
                     breaker::Stored::Paused => return Ok(Err(Setback::Paused)),
                     breaker::Stored::Open(through) => through,
@@ -324,12 +337,19 @@ impl Store {
         if !position::advance(&mut tx, cluster, topic_id, &batch.positions).await? {
             return Ok(Err(Setback::Behind));
         }
+        let applied = work.applied(facts.queued);
+        let applied = Applied { rows, facts: facts.proved, ..applied };
+        if let Purpose::Replay(_, Some(reach)) = purpose
+            && !replay::reach(&mut tx, reach, &applied).await?
+        {
+            return Ok(Err(Setback::Behind));
+        }
         pace.before(Step::Commit).await;
         tx.commit().await?;
-        if let Purpose::Follow(breaker) = purpose {
+        if let Purpose::Follow(breaker) | Purpose::Replay(breaker, _) = purpose {
             breaker.keep();
         }
-        Ok(Ok(work.applied(published)))
+        Ok(Ok(applied))
     }
 }
 

@@ -5,9 +5,12 @@
 mod archive;
 mod attack;
 mod breaker;
+mod changes;
 mod configuration;
 mod consumer;
+mod erase;
 mod flow;
+mod forecast;
 mod http;
 mod inputs;
 mod inspect;
@@ -22,10 +25,12 @@ mod raw;
 mod reconciler;
 mod redrive;
 mod registers;
+mod replay;
 mod signatures;
 mod sinks;
-mod way;
 mod traces;
+mod verify;
+mod way;
 
 use harness::stack::Stack;
 use harness::system::System;

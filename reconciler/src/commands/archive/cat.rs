@@ -63,10 +63,7 @@ async fn print(
     place: Place,
 ) -> anyhow::Result<u64> {
     let parts = match &arguments.parts[..] {
-        [] => {
-            let whole = |partition| Part { partition, from: None, to: None };
-            archive.partitions(&place).await?.into_iter().map(whole).collect()
-        }
+        [] => archive.partitions(&place).await?.into_iter().map(Part::whole).collect(),
         parts => parts.to_vec(),
     };
     let archive = Arc::new(archive);

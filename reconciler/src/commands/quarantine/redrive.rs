@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
-use domain::event::{Reason, Rejected, decode};
+use domain::event::{Reason, decode};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use service::exit::{ConfigError, Outcome};
@@ -12,9 +12,11 @@ use sqlx::PgPool;
 use super::kept::{self, Key};
 use super::place::Place;
 use crate::cli::Read;
+use crate::commands::changes::Changes;
 use crate::config::{self, Livemode, Project, Sinks};
 use crate::database;
 use crate::fault::{Backoff, Decision, Fault, note};
+use crate::isolate::{Search, set_aside};
 use crate::operation::{self, Operator};
 use crate::store::{Applied, Forecast, Item, Store, Totals};
 
@@ -152,30 +154,21 @@ impl Redrive<'_> {
         self.reject(&store, rejected).await
     }
 
-    /// Applies what was understood. Returns what Postgres refuses, one by one.
-    async fn apply(&mut self, store: &Store, items: Vec<Item>) -> anyhow::Result<Vec<Item>> {
-        match self.patiently(store, &items).await {
-            Ok(applied) => {
-                self.report.applied(items.len(), &applied);
-                return Ok(Vec::new());
-            }
-            Err(fault) if fault.decision == Decision::Isolate => {}
-            Err(fault) => return Err(fault).context("redriving"),
-        }
-        let mut refused = Vec::new();
-        for item in items {
-            match self.patiently(store, std::slice::from_ref(&item)).await {
-                Ok(applied) => self.report.applied(1, &applied),
-                Err(fault) if fault.decision == Decision::Isolate => {
-                    let event = item.outcome.ok().map(|decoded| Box::new(decoded.event));
-                    let detail = fault.to_string();
-                    let outcome = Err(Rejected { reason: Reason::DatabaseRefused, detail, event });
-                    refused.push(Item { outcome, ..item });
-                }
+    /// Applies what was understood. Returns what Postgres refuses.
+    async fn apply(&mut self, store: &Store, mut items: Vec<Item>) -> anyhow::Result<Vec<Item>> {
+        let mut search = Search::of(items.len());
+        while let Some(part) = search.next() {
+            match self.patiently(store, &items[part.clone()]).await {
+                Ok(applied) => self.report.applied(part.len(), &applied),
+                Err(fault) if fault.decision == Decision::Isolate => search.refused(part, fault),
                 Err(fault) => return Err(fault).context("redriving"),
             }
         }
-        Ok(refused)
+        let refused = search.found().into_iter().map(|(index, fault)| {
+            set_aside(&mut items[index], &fault);
+            items[index].clone()
+        });
+        Ok(refused.collect())
     }
 
     /// Notes the new reasons of what was not understood or is refused.
@@ -225,12 +218,14 @@ impl Redrive<'_> {
 
     /// Tells what a forecast came to.
     async fn tell(self) -> anyhow::Result<Outcome> {
-        let mut telling = self.report.telling(self.arguments.read.json)?;
+        let mut changes = Changes::begin(self.arguments.read.json)?;
         let totals = match self.way {
             Way::Redrive(_) => Totals::default(),
-            Way::Forecast(forecast) => forecast.end(|change| telling.change(&change)).await?,
+            Way::Forecast(forecast) => {
+                forecast.end(|change| Ok::<_, anyhow::Error>(changes.tell(&change)?)).await?
+            }
         };
-        telling.end(&totals)
+        self.report.print_forecast(changes, &totals)
     }
 }
 

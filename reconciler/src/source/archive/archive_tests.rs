@@ -109,6 +109,23 @@ async fn reading_begins_at_an_offset_or_a_time_and_ends_at_one() {
 }
 
 #[tokio::test]
+async fn how_much_there_is_of_a_time_is_known_before_it_is_read() {
+    let archive = archive(&[0, 5, 12, 30, 33, 40]);
+    let day = |number: i64| Some(Moment(number * DAY_MS));
+    let of = async |from, to| {
+        let range = archive.range(&place(), 0, from, to).await.unwrap();
+        range.map(|range| (range.from, range.to))
+    };
+    assert_eq!(of(None, None).await, Some((0, 40)));
+    assert_eq!(of(day(2), None).await, Some((12, 40)));
+    assert_eq!(of(day(9), None).await, Some((33, 40)));
+    assert_eq!(of(None, day(2)).await, Some((0, 30)), "until day 3 begins");
+    assert_eq!(of(day(1), day(2)).await, Some((5, 30)));
+    let none = archive.range(&place(), 3, None, None).await.unwrap();
+    assert_eq!(none, None);
+}
+
+#[tokio::test]
 async fn an_altered_record_is_named_and_its_segment_gives_nothing() {
     let altered = archive(&[0, 5, 12]);
     alter(&altered, &segment_key(5), |body| {
@@ -150,7 +167,7 @@ async fn whatever_is_damaged_is_named() {
         ("the segment is missing", segment_key(5), |it| {
             drop(it.store.objects().remove(&segment_key(5)))
         }),
-        ("a manifest is missing", manifest(5), |it| {
+        ("nothing lists the records up to offset 11", manifest(5), |it| {
             drop(it.store.objects().remove(&place().manifest_key(0, 5)));
         }),
         ("first and last offsets are not those", manifest(5), |it| {

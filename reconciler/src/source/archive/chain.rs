@@ -49,10 +49,6 @@ impl Chain {
         &self.place
     }
 
-    pub(crate) fn partition(&self) -> i32 {
-        self.partition
-    }
-
     pub(super) fn to(&self) -> Option<Moment> {
         self.to
     }

@@ -14,3 +14,12 @@ pub(crate) enum ReadError {
     #[error(transparent)]
     Fault(#[from] Fault),
 }
+
+impl From<ReadError> for Fault {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Damage(damage) => Self::halt("reading the archive", damage),
+            ReadError::Fault(fault) => fault,
+        }
+    }
+}
