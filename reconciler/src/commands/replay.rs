@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::lane::{Lane, Work};
 use self::pace::Pace;
+pub(crate) use self::plan::place;
 use self::plan::{Asked, Plan, Source};
 use self::progress::Progress;
 use crate::aws;
