@@ -27,6 +27,7 @@ mod publish;
 mod s3;
 pub mod sink;
 pub mod store;
+mod story;
 
 use anyhow::Context as _;
 use service::exit::Outcome;
