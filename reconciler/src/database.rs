@@ -38,18 +38,35 @@ pub(crate) fn options(url: &SecretString, purpose: &str) -> Result<PgConnectOpti
 
 /// A pool that connects when it is first used.
 pub fn pool(url: &SecretString, purpose: &str, connections: u32) -> Result<PgPool, ConfigError> {
+    Ok(lazy(options(url, purpose)?.options([("statement_timeout", STATEMENT_TIMEOUT)]), connections))
+}
+
+/// The same, of connections that can write nothing, with another time for a statement.
+pub(crate) fn reading_pool(
+    url: &SecretString,
+    purpose: &str,
+    connections: u32,
+    statement: Duration,
+) -> Result<PgPool, ConfigError> {
     let options = options(url, purpose)?.options([
-        ("statement_timeout", STATEMENT_TIMEOUT),
+        ("statement_timeout", &*format!("{}ms", statement.as_millis())),
+        ("default_transaction_read_only", "on"),
+    ]);
+    Ok(lazy(options, connections))
+}
+
+fn lazy(options: PgConnectOptions, connections: u32) -> PgPool {
+    let options = options.options([
         ("lock_timeout", LOCK_TIMEOUT),
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
     ]);
-    Ok(PgPoolOptions::new()
+    PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A slow one shows in the fault that follows it.
         .acquire_slow_threshold(ACQUIRE_TIMEOUT)
         .max_lifetime(MAX_LIFETIME)
-        .connect_lazy_with(options))
+        .connect_lazy_with(options)
 }
 
 /// A connection from the pool.

@@ -12,6 +12,7 @@ mod breaker;
 mod cli;
 mod commands;
 mod config;
+mod console;
 pub mod database;
 mod domain_topic;
 pub mod fault;
@@ -49,6 +50,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Migrate { by, database } => commands::migrate::run(&by, &database).await,
             Command::Hash(read) => commands::hash::run(&read).await,
             Command::Inspect(asked) => commands::inspect::run(&asked).await,
+            Command::Console(arguments) => console::run(&arguments).await,
             Command::Tail(read) => commands::tail::run(&read).await,
             Command::Quarantine { command } => commands::quarantine::run(command).await,
         }

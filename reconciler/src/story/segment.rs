@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 
 use domain::archive::{Manifest, Place};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde_json::json;
 use service::exit::ConfigError;
 
@@ -107,7 +109,11 @@ impl Lookup<'_> {
             return Ok(Some(manifest.segment.clone()));
         }
         let prefix = place.manifest_prefix(partition);
-        let list = async |after: &str| self.bucket.list(&prefix, after).await;
+        let bucket = self.bucket;
+        let list = |after: String| {
+            let prefix = &prefix;
+            async move { bucket.list(prefix, &after).await }.boxed()
+        };
         let Some(key) = last_manifest(place, partition, offset, list).await? else {
             return Ok(None);
         };
@@ -123,11 +129,11 @@ impl Lookup<'_> {
 /// The key of the last manifest that begins at or before an offset. Keys can only be listed forwards
 /// from some place, so the search begins close below the offset and reaches back further while there
 /// is nothing. `list` gives the next keys after one, none when there are no more.
-async fn last_manifest(
+async fn last_manifest<'a>(
     place: &Place,
     partition: i32,
     offset: i64,
-    mut list: impl AsyncFnMut(&str) -> Result<Vec<String>, Fault>,
+    mut list: impl FnMut(String) -> BoxFuture<'a, Result<Vec<String>, Fault>>,
 ) -> Result<Option<String>, Fault> {
     /// How many offsets the first look reaches back: as many keys as S3 lists at once, at most.
     const REACH: i64 = 1000;
@@ -144,7 +150,7 @@ async fn last_manifest(
         };
         let mut found = None;
         loop {
-            let keys = list(&after).await?;
+            let keys = list(after.clone()).await?;
             found = keys.iter().rev().find(|key| **key <= end).cloned().or(found);
             match keys.last() {
                 Some(key) if *key <= end => after.clone_from(key),
@@ -174,10 +180,11 @@ mod tests {
         let keys: BTreeSet<String> =
             starts.iter().map(|start| place().manifest_key(3, *start)).collect();
         let mut asked = 0;
-        let list = async |after: &str| {
+        let list = |after: String| {
             asked += 1;
-            let from = (Bound::Excluded(after.to_owned()), Bound::Unbounded);
-            Ok(keys.range(from).take(1000).cloned().collect())
+            let from = (Bound::Excluded(after), Bound::Unbounded);
+            let found = keys.range(from).take(1000).cloned().collect();
+            async move { Ok(found) }.boxed()
         };
         let found = last_manifest(&place(), 3, offset, list).await.unwrap();
         let start = found.map(|key| {
