@@ -38,7 +38,10 @@ pub(crate) fn options(url: &SecretString, purpose: &str) -> Result<PgConnectOpti
 
 /// A pool that connects when it is first used.
 pub fn pool(url: &SecretString, purpose: &str, connections: u32) -> Result<PgPool, ConfigError> {
-    Ok(lazy(options(url, purpose)?.options([("statement_timeout", STATEMENT_TIMEOUT)]), connections))
+    Ok(lazy(
+        options(url, purpose)?.options([("statement_timeout", STATEMENT_TIMEOUT)]),
+        connections,
+    ))
 }
 
 /// The same, of connections that can write nothing, with another time for a statement.

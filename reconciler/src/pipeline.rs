@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::{self, Destination, Writer};
 use crate::aws;
 use crate::commands::migrate;
-use crate::config::{Role, Run};
+use crate::config::{Archive, Role, Run};
+use crate::console;
 use crate::database;
 use crate::domain_topic::{DomainTopic, NEED_BYTES};
 use crate::fault::{Fault, persist};
@@ -34,6 +35,7 @@ use crate::publish::{self, Outbox};
 use crate::s3::Bucket;
 use crate::sink::Sink;
 use crate::store::Store;
+use crate::story::segment;
 
 /// Time for one question about the topic.
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(5);
@@ -117,6 +119,7 @@ impl Start {
 
     /// Starts each role and waits until all have ended.
     async fn roles(&self, topics: &Topics) -> anyhow::Result<Outcome> {
+        self.start_console().await?;
         let topic = &topics.raw;
         let mut roles = Roles::default();
         for role in self.settings.roles() {
@@ -129,6 +132,19 @@ impl Start {
         self.readiness.release("starting");
         tracing::info!(roles = ?self.settings.roles(), "running");
         roles.watch(&self.readiness).await
+    }
+
+    /// No role: whether its pages are there changes nothing about the others.
+    async fn start_console(&self) -> anyhow::Result<()> {
+        let Some(listen) = self.settings.console_listen else { return Ok(()) };
+        let Archive { s3_bucket, s3_prefix, .. } = &self.settings.archive;
+        let start = console::Start {
+            listen,
+            settings: &self.settings.console,
+            url: self.url.clone(),
+            archive: segment::Archive::open(s3_bucket.as_deref(), s3_prefix).await?,
+        };
+        start.serve(self.shutdown.clone()).await.map(drop)
     }
 
     fn start_project(&self, topic: &Topic, roles: &mut Roles) -> anyhow::Result<()> {
@@ -265,6 +281,10 @@ fn describe_metrics() {
     describe_gauge!("reconciler_lag_records", "Records of the topic that the role has yet to do");
     describe_gauge!("reconciler_assigned_partitions", "Partitions that this process works on");
     describe_gauge!("reconciler_topic_warning", "1 for each danger in the topic's settings");
+    describe_counter!(
+        "reconciler_console_requests_total",
+        "Answers of the console, by page and status"
+    );
     describe_counter!(
         "reconciler_faults_total",
         "Faults that were tried again, by role and decision"

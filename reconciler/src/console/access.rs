@@ -9,8 +9,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN};
 use axum::http::HeaderName;
+use axum::http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use ipnet::IpNet;
 use service::exit::ConfigError;
@@ -63,7 +63,11 @@ pub(super) enum Proof {
 impl Access {
     pub(super) fn new(settings: &Settings) -> Result<Self, ConfigError> {
         Ok(Self {
-            tokens: settings.tokens()?.iter().map(|(name, token)| Token::new(name, token)).collect(),
+            tokens: settings
+                .tokens()?
+                .iter()
+                .map(|(name, token)| Token::new(name, token))
+                .collect(),
             user_header: settings.user_header()?,
             proxies: settings.proxies().to_vec(),
             origin: settings.origin()?.map(str::to_owned),
@@ -106,7 +110,8 @@ impl Access {
         if let Some(own) = &self.origin {
             return origin == own.as_bytes();
         }
-        let authority = [&b"https://"[..], b"http://"].iter().find_map(|it| origin.strip_prefix(*it));
+        let authority =
+            [&b"https://"[..], b"http://"].iter().find_map(|it| origin.strip_prefix(*it));
         authority.is_some() && authority == headers.get(HOST).map(HeaderValue::as_bytes)
     }
 
@@ -167,7 +172,8 @@ impl Access {
     fn session_of(&self, headers: &HeaderMap, now: i64) -> Option<&str> {
         let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
         let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).map(str::trim);
-        let value = pairs.find_map(|pair| pair.strip_prefix(self.cookie_name())?.strip_prefix('='))?;
+        let value =
+            pairs.find_map(|pair| pair.strip_prefix(self.cookie_name())?.strip_prefix('='))?;
         let mut parts = value.rsplitn(3, '.');
         let (mac, expiry, name) = (parts.next()?, parts.next()?, parts.next()?);
         let expiry: i64 = expiry.parse().ok().filter(|expiry| *expiry > now)?;
@@ -292,10 +298,8 @@ mod tests {
         assert_eq!(with(&session.replace(&end, "1860000000"), NOW), None);
         assert_eq!(with(&session[..session.len() - 2], NOW), None);
         assert_eq!(with("reconciler-console=", NOW), None);
-        let changed = Access {
-            tokens: vec![Token::new("b.o.b", &SecretString::from(ADA))],
-            ..with_tokens()
-        };
+        let changed =
+            Access { tokens: vec![Token::new("b.o.b", &SecretString::from(ADA))], ..with_tokens() };
         assert_eq!(name(&changed, &[("cookie", &session)], NOW), None);
         assert!(access.login("ada", NOW).is_none());
         assert!(access.logout().unwrap().to_str().unwrap().contains("=; Path=/; Max-Age=0;"));
@@ -341,7 +345,8 @@ mod tests {
             let visitor = name(&access, &[("host", host)], NOW);
             assert_eq!(visitor, Some((String::new(), Proof::Loopback)), "{host}");
         }
-        for host in ["evil.example", "evil.example:9466", "localhost.evil.example", "10.0.0.1", ""] {
+        for host in ["evil.example", "evil.example:9466", "localhost.evil.example", "10.0.0.1", ""]
+        {
             assert_eq!(name(&access, &[("host", host)], NOW), None, "{host}");
         }
     }

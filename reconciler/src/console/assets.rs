@@ -41,6 +41,7 @@ pub(super) async fn get(Path(file): Path<String>) -> Response {
     else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let headers = [(CONTENT_TYPE, asset.kind), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    let headers =
+        [(CONTENT_TYPE, asset.kind), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
     (headers, asset.body).into_response()
 }

@@ -20,11 +20,21 @@ pub(super) enum Cell {
     /// An id that leads to its story.
     Story(String),
     /// `shown` without the currency, grouped by thousands.
-    Money { shown: String, currency: String, minor: i64 },
+    Money {
+        shown: String,
+        currency: String,
+        minor: i64,
+    },
     Count(i64),
     Time(Time),
-    Status { words: String, tone: &'static str },
-    Link { href: String, words: &'static str },
+    Status {
+        words: String,
+        tone: &'static str,
+    },
+    Link {
+        href: String,
+        words: &'static str,
+    },
 }
 
 /// A time in UTC: for people to the second, for machines as it is.
@@ -44,6 +54,8 @@ pub(super) enum Show {
     Code,
     Story,
     Money,
+    /// Money, where there is any.
+    Part,
     Count,
     Time,
     Day,
@@ -89,7 +101,7 @@ impl Table {
         let columns: Vec<&Column> = columns.iter().filter(said).collect();
         let heads = columns.iter().map(|Column(title, show, _)| Head {
             title,
-            is_number: matches!(show, Show::Money | Show::Count),
+            is_number: matches!(show, Show::Money | Show::Part | Show::Count),
         });
         let cells = |row: &Value| columns.iter().map(|column| Cell::of(row, column)).collect();
         Self {
@@ -100,7 +112,10 @@ impl Table {
     }
 
     /// A cell with its column, for tables that become cards on a narrow screen.
-    pub(super) fn cells<'a>(&'a self, row: &'a [Cell]) -> impl Iterator<Item = (&'a Head, &'a Cell)> {
+    pub(super) fn cells<'a>(
+        &'a self,
+        row: &'a [Cell],
+    ) -> impl Iterator<Item = (&'a Head, &'a Cell)> {
         self.heads.iter().zip(row)
     }
 }
@@ -108,7 +123,8 @@ impl Table {
 impl Cell {
     /// What the column says of the row.
     pub(super) fn of(row: &Value, Column(_, show, fields): &Column) -> Self {
-        let Some(value) = fields.iter().map(|field| &row[*field]).find(|value| is_said(value)) else {
+        let Some(value) = fields.iter().map(|field| &row[*field]).find(|value| is_said(value))
+        else {
             return Self::Nothing;
         };
         let said = || mask::text(&plain(value));
@@ -118,7 +134,8 @@ impl Cell {
             Show::Code => Self::Code(said()),
             Show::Story => Self::Story(said()),
             Show::Count => value.as_i64().map_or(Self::Nothing, Self::Count),
-            Show::Money => {
+            Show::Part if value == 0 => Self::Nothing,
+            Show::Money | Show::Part => {
                 let currency = row["currency"].as_str().unwrap_or_default();
                 value.as_i64().map_or(Self::Nothing, |minor| Self::money(minor, currency))
             }
@@ -169,9 +186,20 @@ fn tone(status: &str) -> &'static str {
     match status {
         "captured" | "succeeded" | "paid" | "won" | "active" | "applied" | "published" | "done"
         | "resolved" | "redriven" => "good",
-        "requires_action" | "processing" | "authorized" | "pending" | "scheduled" | "in_transit"
-        | "needs_review" | "under_review" | "warning_needs_response" | "warning_under_review"
-        | "queued" | "held" | "variant" | "found" => "warn",
+        "requires_action"
+        | "processing"
+        | "authorized"
+        | "pending"
+        | "scheduled"
+        | "in_transit"
+        | "needs_review"
+        | "under_review"
+        | "warning_needs_response"
+        | "warning_under_review"
+        | "queued"
+        | "held"
+        | "variant"
+        | "found" => "warn",
         "failed" | "lost" | "needs_response" | "restricted" | "uncollectible" | "quarantined"
         | "open" | "paused" => "bad",
         _ => "calm",
@@ -181,7 +209,8 @@ fn tone(status: &str) -> &'static str {
 /// A number with its thousands apart: `-1,234,567.89`.
 fn grouped(number: &str) -> String {
     let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
-    let (whole, part) = digits.split_once('.').map_or((digits, None), |(it, part)| (it, Some(part)));
+    let (whole, part) =
+        digits.split_once('.').map_or((digits, None), |(it, part)| (it, Some(part)));
     let mut shown = sign.to_owned();
     for (index, digit) in whole.chars().enumerate() {
         if index > 0 && (whole.len() - index).is_multiple_of(3) {
@@ -211,7 +240,8 @@ pub(super) fn plain(value: &Value) -> String {
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         Value::Object(fields) => {
             let said = fields.iter().filter(|(_, value)| is_said(value));
-            let said = said.map(|(name, value)| format!("{} {}", name.replace('_', " "), plain(value)));
+            let said =
+                said.map(|(name, value)| format!("{} {}", name.replace('_', " "), plain(value)));
             said.collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),
@@ -250,9 +280,18 @@ mod tests {
     fn whatever_a_row_says_is_escaped() {
         const EVIL: &str = "<script>alert(1)</script>'\"&{{7*7}}";
         let row = json!({"it": EVIL, "currency": EVIL, "n": 5});
-        for show in [Show::Text, Show::Words, Show::Code, Show::Story, Show::Time, Show::Day,
-            Show::Status, Show::Money, Show::Page("open"), Show::Dashboard]
-        {
+        for show in [
+            Show::Text,
+            Show::Words,
+            Show::Code,
+            Show::Story,
+            Show::Time,
+            Show::Day,
+            Show::Status,
+            Show::Money,
+            Show::Page("open"),
+            Show::Dashboard,
+        ] {
             let field = if show == Show::Money { "n" } else { "it" };
             let table = Table::of(EVIL, &[Column("It", show, &[field])], &[row.clone()]);
             let html = table.render().unwrap();

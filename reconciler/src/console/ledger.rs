@@ -53,7 +53,8 @@ pub(super) async fn page(
     let rows: Vec<Value> = sqlx::query_scalar(BALANCES).fetch_all(&mut *tx).await?;
     let currencies = rows.chunk_by(|one, next| one["currency"] == next["currency"]).map(|rows| {
         let code = rows[0]["currency"].as_str().unwrap_or_default().to_owned();
-        let total: i128 = rows.iter().filter_map(|row| row["balance"].as_i64()).map(i128::from).sum();
+        let total: i128 =
+            rows.iter().filter_map(|row| row["balance"].as_i64()).map(i128::from).sum();
         let table = Table::of(format!("Ledger in {code}"), &COLUMNS, rows);
         Currency { code, table, is_balanced: total == 0 }
     });

@@ -89,7 +89,8 @@ pub(super) async fn page(
     let found = asked.query(rows).build().fetch_all(&mut *tx).await?;
     let shown = &found[..found.len().min(usize::from(rows))];
     let older = (found.len() > shown.len()).then(|| shown.last()).flatten();
-    let documents: Vec<Value> = shown.iter().map(|row| row.try_get("row")).collect::<Result<_, _>>()?;
+    let documents: Vec<Value> =
+        shown.iter().map(|row| row.try_get("row")).collect::<Result<_, _>>()?;
     html(&Page {
         frame: Frame::new(list.title, list.path, &visitor),
         fields: asked.fields(),
@@ -99,7 +100,9 @@ pub(super) async fn page(
         is_narrowed: !asked.given.is_empty(),
         is_later: asked.after.is_some(),
         first: asked.address(None),
-        older: older.map(|row| Ok::<_, sqlx::Error>(asked.address(Some(&cursor(row)?)))).transpose()?,
+        older: older
+            .map(|row| Ok::<_, sqlx::Error>(asked.address(Some(&cursor(row)?))))
+            .transpose()?,
         list,
     })
 }
@@ -275,7 +278,10 @@ mod tests {
     #[test]
     fn a_cursor_keeps_the_microsecond() {
         let (at, key) = parse_cursor("1760000000123456,txn_1,2").unwrap();
-        assert_eq!((at.unix_timestamp(), at.microsecond(), &*key), (1_760_000_000, 123_456, "txn_1,2"));
+        assert_eq!(
+            (at.unix_timestamp(), at.microsecond(), &*key),
+            (1_760_000_000, 123_456, "txn_1,2")
+        );
         assert!(parse_cursor("1760000000123456").is_none());
     }
 }

@@ -17,17 +17,16 @@ const fn written(name: &'static str, label: &'static str, of: &'static str) -> F
     choice(name, label, of, &[])
 }
 
-pub(super) const PAYMENT: [Column; 10] = [
+pub(super) const PAYMENT: [Column; 9] = [
     Column("Created", Show::Time, &["created_at"]),
     Column("Payment", Show::Story, &["intent", "charge"]),
     Column("Status", Show::Status, &["status"]),
     Column("Amount", Show::Money, &["amount"]),
-    Column("Captured", Show::Money, &["captured"]),
-    Column("Refunded", Show::Money, &["refunded"]),
+    Column("Captured", Show::Part, &["captured"]),
+    Column("Refunded", Show::Part, &["refunded"]),
     Column("Method", Show::Words, &["method"]),
     Column("Order", Show::Story, &["order_id"]),
     Column("Provider", Show::Story, &["provider"]),
-    Column("", Show::Dashboard, &["intent", "charge"]),
 ];
 
 pub(super) const REFUND: [Column; 7] = [
@@ -55,7 +54,7 @@ pub(super) const PAYOUT: [Column; 9] = [
     Column("Transfer or payout", Show::Story, &["transfer", "payout"]),
     Column("Status", Show::Status, &["status"]),
     Column("Gross", Show::Money, &["gross"]),
-    Column("Fee", Show::Money, &["fee"]),
+    Column("Fee", Show::Part, &["fee"]),
     Column("Net", Show::Money, &["net"]),
     Column("Arrives", Show::Day, &["scheduled_on"]),
     Column("Provider", Show::Story, &["provider"]),
@@ -68,8 +67,8 @@ pub(super) const INVOICE: [Column; 9] = [
     Column("Number", Show::Code, &["number"]),
     Column("Status", Show::Status, &["status"]),
     Column("Due", Show::Money, &["due"]),
-    Column("Paid", Show::Money, &["paid"]),
-    Column("Remaining", Show::Money, &["remaining"]),
+    Column("Paid", Show::Part, &["paid"]),
+    Column("Remaining", Show::Part, &["remaining"]),
     Column("Customer", Show::Story, &["customer"]),
     Column("", Show::Dashboard, &["invoice"]),
 ];
@@ -89,7 +88,15 @@ pub(super) static LISTS: [List; 8] = [
                 "status",
                 "Status",
                 "t.status",
-                &["requires_action", "processing", "authorized", "captured", "refunded", "failed", "canceled"],
+                &[
+                    "requires_action",
+                    "processing",
+                    "authorized",
+                    "captured",
+                    "refunded",
+                    "failed",
+                    "canceled",
+                ],
             ),
             written("currency", "Currency", "t.currency"),
             written("provider", "Provider", "t.provider_id"),
@@ -127,8 +134,16 @@ pub(super) static LISTS: [List; 8] = [
             "status",
             "Status",
             "status",
-            &["needs_response", "under_review", "won", "lost", "warning_needs_response",
-                "warning_under_review", "warning_closed", "prevented"],
+            &[
+                "needs_response",
+                "under_review",
+                "won",
+                "lost",
+                "warning_needs_response",
+                "warning_under_review",
+                "warning_closed",
+                "prevented",
+            ],
         )],
         columns: &DISPUTE,
     },
@@ -204,15 +219,14 @@ pub(super) static LISTS: [List; 8] = [
         path: "/quarantine",
         title: "Quarantine",
         about: "Records that could not be applied, each kept whole with its reason.",
-        from: "(select *, concat_ws(' ', cluster, topic_id, partition, kafka_offset) as key
-                from pay.quarantine) as q",
+        from: "pay.quarantine as q",
         row: "jsonb_build_object('quarantined_at', q.quarantined_at, 'reason', q.reason,
                 'detail', q.detail, 'state', q.state, 'event', q.event_id, 'note', q.note,
                 'position', q.partition || ':' || q.kafka_offset,
                 'page', '/quarantine/record?place=' || q.topic_id || '/' || q.partition || ':'
                   || q.kafka_offset)",
         time: "q.quarantined_at",
-        key: "q.key",
+        key: "concat_ws(' ', q.cluster, q.topic_id, q.partition, q.kafka_offset)",
         filters: &[
             Filter {
                 name: "state",
@@ -225,8 +239,18 @@ pub(super) static LISTS: [List; 8] = [
                 "reason",
                 "Reason",
                 "q.reason",
-                &["unknown_source", "empty", "too_large", "not_json", "nul_character", "bad_id",
-                    "field_missing", "wrong_type", "unknown_status", "database_refused"],
+                &[
+                    "unknown_source",
+                    "empty",
+                    "too_large",
+                    "not_json",
+                    "nul_character",
+                    "bad_id",
+                    "field_missing",
+                    "wrong_type",
+                    "unknown_status",
+                    "database_refused",
+                ],
             ),
         ],
         columns: &[

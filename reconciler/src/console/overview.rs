@@ -72,11 +72,10 @@ pub(super) async fn page(
     })
 }
 
-const ROLE_COLUMNS: [Column; 5] = [
+const ROLE_COLUMNS: [Column; 4] = [
     Column("Role", Show::Text, &["role"]),
     Column("Records done", Show::Count, &["records"]),
     Column("Behind project", Show::Count, &["behind"]),
-    Column("Partitions", Show::Count, &["partitions"]),
     Column("Last moved", Show::Time, &["moved_at"]),
 ];
 const QUEUE_COLUMNS: [Column; 4] = [
@@ -104,8 +103,7 @@ const ROLES: &str = "
     read as (
       select role, partition, next_offset, updated_at
       from pay.position join newest using (cluster, topic_id))
-    select jsonb_build_object('role', r.role, 'partitions', count(*),
-      'records', sum(r.next_offset)::bigint, 'moved_at', max(r.updated_at),
+    select jsonb_build_object('role', r.role, 'records', sum(r.next_offset)::bigint, 'moved_at', max(r.updated_at),
       'age', extract(epoch from now() - max(r.updated_at))::bigint,
       'behind', case when r.role <> 'project'
         then sum(greatest(p.next_offset - r.next_offset, 0))::bigint end)
@@ -194,34 +192,36 @@ fn tiles(
     discrepancies: &[Value],
     latency: Option<f64>,
 ) -> Vec<Tile> {
-    let total = |rows: &[Value], field: &str| rows.iter().filter_map(|row| row[field].as_i64()).sum();
+    let total =
+        |rows: &[Value], field: &str| rows.iter().filter_map(|row| row[field].as_i64()).sum();
     let project = roles.iter().find(|row| row["role"] == "project");
     let fresh = project.and_then(|row| row["age"].as_i64());
     let behind: i64 = total(roles, "behind");
     let waiting: i64 = total(queue, "waiting");
     let oldest = queue.iter().filter_map(|row| row["age"].as_i64()).max();
-    let (bad, disputed): (i64, i64) = (total(quarantine, "records"), total(discrepancies, "records"));
+    let (bad, disputed): (i64, i64) =
+        (total(quarantine, "records"), total(discrepancies, "records"));
     let tone = |is_bad: bool| if is_bad { "bad" } else { "good" };
     vec![
         Tile {
-            name: "Newest record applied",
+            name: "Newest record",
             value: fresh.map_or_else(|| "never".to_owned(), |age| format!("{} ago", duration(age))),
             more: latency.map_or_else(
-                || "nothing in the last hour".to_owned(),
-                |seconds| format!("lately within {seconds:.2} s of receipt"),
+                || "none in the last hour".to_owned(),
+                |seconds| format!("within {seconds:.2} s of receipt"),
             ),
             tone: "calm",
             href: "#roles",
         },
         Tile {
             name: "Archive behind",
-            value: format!("{behind} records"),
-            more: "of what is applied".to_owned(),
+            value: behind.to_string(),
+            more: "records, of what is applied".to_owned(),
             tone: "calm",
             href: "#roles",
         },
         Tile {
-            name: "Domain events waiting",
+            name: "Events waiting",
             value: waiting.to_string(),
             more: oldest
                 .map_or_else(|| "all sent".to_owned(), |age| format!("oldest {}", duration(age))),
@@ -238,7 +238,8 @@ fn tiles(
         Tile {
             name: "Open in quarantine",
             value: bad.to_string(),
-            more: if bad == 0 { "everything was applied" } else { "could not be applied" }.to_owned(),
+            more: if bad == 0 { "everything was applied" } else { "could not be applied" }
+                .to_owned(),
             tone: tone(bad > 0),
             href: "/quarantine",
         },

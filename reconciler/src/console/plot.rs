@@ -109,7 +109,8 @@ mod tests {
             ],
         );
         let bars: Vec<_> = plot.bars.iter().map(|bar| (&*bar.x, &*bar.y, &*bar.height)).collect();
-        let expected = [("10.8", "90.0", "30.0"), ("370.8", "0.0", "120.0"), ("490.8", "118.5", "1.5")];
+        let expected =
+            [("10.8", "90.0", "30.0"), ("370.8", "0.0", "120.0"), ("490.8", "118.5", "1.5")];
         assert_eq!(bars, expected);
         assert_eq!(plot.bars[1].says, "09:03: 200 events");
         assert_eq!(plot.words, "Events, 09:00 to 09:04: at most 200, last 0.100 events");

@@ -91,10 +91,8 @@ impl IntoResponse for Problem {
         if let Self::Internal(error) = &self {
             tracing::error!(error = format!("{error:#}"), "a page of the console failed");
         }
-        let page = Page {
-            status: status.canonical_reason().unwrap_or_default(),
-            words: self.to_string(),
-        };
+        let page =
+            Page { status: status.canonical_reason().unwrap_or_default(), words: self.to_string() };
         let body = page.render().unwrap_or_else(|_| page.words.clone());
         let mut response = (status, Html(body)).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {

@@ -89,8 +89,7 @@ pub(super) async fn page(
 
 impl Provider {
     fn of(row: &Value) -> Self {
-        let show =
-            |show, field: &'static [&'static str]| Cell::of(row, &Column("", show, field));
+        let show = |show, field: &'static [&'static str]| Cell::of(row, &Column("", show, field));
         let owed = row["owed"].as_array().into_iter().flatten();
         let asked = row["requirements"]["currently_due"].as_array().map_or(0, Vec::len);
         Self {

@@ -141,7 +141,8 @@ async fn by_name(tx: &mut PgConnection, name: &str, rows: u16) -> Result<Vec<Gro
     if name.starts_with("cus_") {
         payments.push(format!("{} and {CUSTOMER} = ", of_objects())).push_bind(name.to_owned());
     } else {
-        payments.push("select txn_id from pay.txn join pay.quote using (quote_id) where buyer_id = ");
+        payments
+            .push("select txn_id from pay.txn join pay.quote using (quote_id) where buyer_id = ");
         payments.push_bind(name.to_owned());
     }
     payments.push(") order by t.created_at desc, t.txn_id desc");
@@ -178,7 +179,8 @@ async fn by_value(tx: &mut PgConnection, asked: &Asked, rows: u16) -> Result<Vec
         ("Disputes", &DISPUTE, query::DISPUTE, "pay.dispute", "amount_cents"),
         ("Payouts", &PAYOUT, query::PAYOUT, "pay.payout", "net_cents"),
     ];
-    for (title, columns, row, from, amount) in others.into_iter().filter(|_| asked.last4.is_none()) {
+    for (title, columns, row, from, amount) in others.into_iter().filter(|_| asked.last4.is_none())
+    {
         let mut found = select(row, from);
         found.push(" where true");
         push_value(&mut found, asked, amount, "currency", "created_at");
@@ -222,7 +224,8 @@ fn push_value(
     } else if asked.amount.is_some() {
         // An amount without a currency is another number of minor units in each.
         query.push(format!(" and {amount} = case when {code} = any("));
-        let units = |decimals| minor.iter().find(|(_, it)| *it == decimals).map(|(units, _)| *units);
+        let units =
+            |decimals| minor.iter().find(|(_, it)| *it == decimals).map(|(units, _)| *units);
         query.push_bind(&currency::ZERO_DECIMAL[..]).push(") then ").push_bind(units(0));
         query.push(format!(" when {code} = any("));
         query.push_bind(&currency::THREE_DECIMAL[..]).push(") then ").push_bind(units(3));

@@ -74,7 +74,7 @@ impl Settings {
     const MAX_ROWS: u16 = 500;
 
     /// What clap cannot check. Nothing is opened yet.
-    pub(super) fn check(&self, listen: SocketAddr) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, listen: SocketAddr) -> Result<(), ConfigError> {
         let is_open = self.tokens()?.is_empty() && self.user_header()?.is_none();
         if is_open && !listen.ip().to_canonical().is_loopback() {
             let problem = format!(
@@ -119,7 +119,8 @@ impl Settings {
         };
         let mut tokens: Vec<(String, SecretString)> = Vec::new();
         let entries = text.expose_secret().split([',', '\n']).map(str::trim);
-        for (index, entry) in entries.filter(|it| !it.is_empty() && !it.starts_with('#')).enumerate()
+        for (index, entry) in
+            entries.filter(|it| !it.is_empty() && !it.starts_with('#')).enumerate()
         {
             // Neither is quoted: it may be a secret in the wrong place.
             let wrong = |what: String| {
@@ -168,7 +169,9 @@ impl Settings {
         match rest {
             None => Ok(None),
             Some(Some(host)) if !host.is_empty() && !host.contains('/') => Ok(origin),
-            Some(_) => Err(ConfigError::new("CONSOLE_ORIGIN", "is not https://HOST or http://HOST")),
+            Some(_) => {
+                Err(ConfigError::new("CONSOLE_ORIGIN", "is not https://HOST or http://HOST"))
+            }
         }
     }
 

@@ -101,15 +101,16 @@ fn menu_path(story: &Story) -> &'static str {
     ];
     let is_own =
         |row: &Value, fields: &[&str]| fields.iter().any(|field| row[*field] == story.id.as_str());
-    let own = lists.iter().find(|(section, _, fields)| {
-        story.rows(section).iter().any(|row| is_own(row, fields))
-    });
+    let own = lists
+        .iter()
+        .find(|(section, _, fields)| story.rows(section).iter().any(|row| is_own(row, fields)));
     own.map_or("", |(_, path, _)| path)
 }
 
 impl Page {
     fn of(story: Story, frame: Frame) -> Self {
-        let is_told = |section: &&(&str, &'static str, &[Column])| !story.rows(section.0).is_empty();
+        let is_told =
+            |section: &&(&str, &'static str, &[Column])| !story.rows(section.0).is_empty();
         let told = |(section, title, columns): &(&str, &'static str, &[Column])| Section {
             title,
             table: Table::of(*title, columns, story.rows(section)),
@@ -132,21 +133,23 @@ impl Page {
 
 /// The link that the id's own row has.
 fn dashboard(story: &Story) -> Option<String> {
-    let sections = ["payments", "refunds", "disputes", "payouts", "invoices", "providers", "events"];
+    let sections =
+        ["payments", "refunds", "disputes", "payouts", "invoices", "providers", "events"];
     let rows = sections.iter().chain(&["snapshots"]).flat_map(|section| story.rows(section));
     let links = rows.filter_map(|row| row["dashboard"].as_str());
-    let (mut own, first) = (links.clone().filter(|link| link.ends_with(&story.id)), links.clone().next());
+    let (mut own, first) =
+        (links.clone().filter(|link| link.ends_with(&story.id)), links.clone().next());
     own.next().or(first).map(str::to_owned)
 }
 
 const FACTS: [Column; 20] = [
     Column("Stripe says", Show::Words, &["stripe_status"]),
-    Column("Captured", Show::Money, &["captured"]),
-    Column("Refunded", Show::Money, &["refunded"]),
-    Column("Kept", Show::Money, &["kept"]),
-    Column("Platform fee", Show::Money, &["fee"]),
-    Column("Tax", Show::Money, &["tax"]),
-    Column("Application fee", Show::Money, &["application_fee"]),
+    Column("Captured", Show::Part, &["captured"]),
+    Column("Refunded", Show::Part, &["refunded"]),
+    Column("Kept", Show::Part, &["kept"]),
+    Column("Platform fee", Show::Part, &["fee"]),
+    Column("Tax", Show::Part, &["tax"]),
+    Column("Application fee", Show::Part, &["application_fee"]),
     Column("Method", Show::Words, &["stripe_method", "method"]),
     Column("Failure", Show::Words, &["failure_code"]),
     Column("Created", Show::Time, &["created_at"]),
@@ -174,55 +177,79 @@ const SECTIONS: [(&str, &str, &[Column]); 12] = [
     ("disputes", "Disputes", &DISPUTE),
     ("payouts", "Transfers and payouts", &PAYOUT),
     ("invoices", "Invoices", &INVOICE),
-    ("discrepancies", "Discrepancies", &[
-        Column("Kind", Show::Words, &["kind"]),
-        Column("Object", Show::Story, &["object"]),
-        Column("Ours", Show::Text, &["ours"]),
-        Column("Should agree with", Show::Text, &["theirs"]),
-        Column("First seen", Show::Time, &["first_seen"]),
-        Column("Resolved", Show::Time, &["resolved_at"]),
-    ]),
-    ("quotes", "Quotes", &[
-        Column("Quote", Show::Story, &["quote_id"]),
-        Column("Order", Show::Story, &["order_id"]),
-        Column("Total", Show::Money, &["total"]),
-        Column("Platform fee", Show::Money, &["platform_fee"]),
-        Column("Tax", Show::Money, &["tax"]),
-        Column("Provider", Show::Story, &["provider"]),
-        Column("Buyer", Show::Text, &["buyer"]),
-    ]),
-    ("providers", "Providers", &[
-        Column("Provider", Show::Story, &["provider"]),
-        Column("Status", Show::Status, &["status"]),
-        Column("Connected account", Show::Story, &["stripe_account"]),
-        Column("Stripe asks for", Show::Text, &["requirements"]),
-        Column("", Show::Dashboard, &["stripe_account"]),
-    ]),
-    ("facts", "Facts and their publication", &[
-        Column("Time", Show::Time, &["time"]),
-        Column("Fact", Show::Text, &["type"]),
-        Column("State", Show::Status, &["state"]),
-        Column("Subject", Show::Code, &["subject"]),
-        Column("Proved by", Show::Story, &["event"]),
-        Column("Domain event", Show::Code, &["domain_event"]),
-    ]),
+    (
+        "discrepancies",
+        "Discrepancies",
+        &[
+            Column("Kind", Show::Words, &["kind"]),
+            Column("Object", Show::Story, &["object"]),
+            Column("Ours", Show::Text, &["ours"]),
+            Column("Should agree with", Show::Text, &["theirs"]),
+            Column("First seen", Show::Time, &["first_seen"]),
+            Column("Resolved", Show::Time, &["resolved_at"]),
+        ],
+    ),
+    (
+        "quotes",
+        "Quotes",
+        &[
+            Column("Quote", Show::Story, &["quote_id"]),
+            Column("Order", Show::Story, &["order_id"]),
+            Column("Total", Show::Money, &["total"]),
+            Column("Platform fee", Show::Part, &["platform_fee"]),
+            Column("Tax", Show::Part, &["tax"]),
+            Column("Provider", Show::Story, &["provider"]),
+            Column("Buyer", Show::Text, &["buyer"]),
+        ],
+    ),
+    (
+        "providers",
+        "Providers",
+        &[
+            Column("Provider", Show::Story, &["provider"]),
+            Column("Status", Show::Status, &["status"]),
+            Column("Connected account", Show::Story, &["stripe_account"]),
+            Column("Stripe asks for", Show::Text, &["requirements"]),
+            Column("", Show::Dashboard, &["stripe_account"]),
+        ],
+    ),
+    (
+        "facts",
+        "Facts and their publication",
+        &[
+            Column("Time", Show::Time, &["time"]),
+            Column("Fact", Show::Text, &["type"]),
+            Column("State", Show::Status, &["state"]),
+            Column("Subject", Show::Code, &["subject"]),
+            Column("Proved by", Show::Story, &["event"]),
+            Column("Domain event", Show::Code, &["domain_event"]),
+        ],
+    ),
     ("related_payments", "Related payments", &PAYMENT),
     ("related_payouts", "Related transfers and payouts, the newest first", &PAYOUT),
-    ("snapshots", "Objects", &[
-        Column("Object", Show::Story, &["object"]),
-        Column("Kind", Show::Words, &["kind"]),
-        Column("Status", Show::Status, &["status"]),
-        Column("As of", Show::Time, &["stripe_time"]),
-        Column("", Show::Flag("deleted"), &["deleted"]),
-        Column("", Show::Flag("two records of one second disagree"), &["tied"]),
-        Column("", Show::Page("Snapshot"), &["page"]),
-        Column("", Show::Dashboard, &["object"]),
-    ]),
-    ("named", "Also named; each has its own story", &[
-        Column("Object", Show::Story, &["object"]),
-        Column("Names", Show::Story, &["names"]),
-        Column("As", Show::Words, &["as"]),
-    ]),
+    (
+        "snapshots",
+        "Objects",
+        &[
+            Column("Object", Show::Story, &["object"]),
+            Column("Kind", Show::Words, &["kind"]),
+            Column("Status", Show::Status, &["status"]),
+            Column("As of", Show::Time, &["stripe_time"]),
+            Column("", Show::Flag("deleted"), &["deleted"]),
+            Column("", Show::Flag("two records of one second disagree"), &["tied"]),
+            Column("", Show::Page("Snapshot"), &["page"]),
+            Column("", Show::Dashboard, &["object"]),
+        ],
+    ),
+    (
+        "named",
+        "Also named; each has its own story",
+        &[
+            Column("Object", Show::Story, &["object"]),
+            Column("Names", Show::Story, &["names"]),
+            Column("As", Show::Words, &["as"]),
+        ],
+    ),
 ];
 
 impl Card {
@@ -238,10 +265,10 @@ impl Card {
     }
 }
 
-/// No amount of nothing, and no quote that there is not.
+/// Neither nothing nor a quote that there is not.
 fn is_worth_a_line(cell: &Cell) -> bool {
     match cell {
-        Cell::Nothing | Cell::Money { minor: 0, .. } => false,
+        Cell::Nothing => false,
         Cell::Story(id) => id != domain::quote::UNQUOTED,
         _ => true,
     }

@@ -63,7 +63,9 @@ pub(super) fn router(console: Arc<Console>) -> Router {
     let places = Arc::new(Semaphore::new(console.limits.requests as usize));
     let limits = console.limits;
     pages
-        .layer(middleware::from_fn(move |request, next| limit(places.clone(), limits, request, next)))
+        .layer(middleware::from_fn(move |request, next| {
+            limit(places.clone(), limits, request, next)
+        }))
         .layer(middleware::from_fn_with_state(console.clone(), let_in))
         .route("/login", get(login::page).post(login::enter))
         .route("/logout", post(login::leave))

@@ -6,6 +6,7 @@ mod archive;
 mod attack;
 mod breaker;
 mod configuration;
+mod console;
 mod consumer;
 mod flow;
 mod http;
