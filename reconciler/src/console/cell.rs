@@ -25,7 +25,10 @@ pub(super) enum Cell {
         currency: String,
         minor: i64,
     },
-    Count(i64),
+    Count {
+        shown: String,
+        count: i64,
+    },
     Time(Time),
     Status {
         words: String,
@@ -133,7 +136,9 @@ impl Cell {
             Show::Words => Self::Text(said().replace('_', " ")),
             Show::Code => Self::Code(said()),
             Show::Story => Self::Story(said()),
-            Show::Count => value.as_i64().map_or(Self::Nothing, Self::Count),
+            Show::Count => value
+                .as_i64()
+                .map_or(Self::Nothing, |count| Self::Count { shown: grouped_count(count), count }),
             Show::Part if value == 0 => Self::Nothing,
             Show::Money | Show::Part => {
                 let currency = row["currency"].as_str().unwrap_or_default();
@@ -204,6 +209,11 @@ fn tone(status: &str) -> &'static str {
         | "open" | "paused" => "bad",
         _ => "calm",
     }
+}
+
+/// A number of things with its thousands apart.
+pub(super) fn grouped_count(count: i64) -> String {
+    grouped(&count.to_string())
 }
 
 /// A number with its thousands apart: `-1,234,567.89`.

@@ -36,6 +36,12 @@ pub(super) struct Page {
     pub(super) action: String,
 }
 
+/// The page of an object of this account.
+pub(super) fn address(account: &str, id: &str) -> String {
+    let query = serde_urlencoded::to_string([("account", account), ("id", id)]);
+    format!("/object?{}", query.unwrap_or_default())
+}
+
 /// `GET /object`.
 pub(super) async fn page(
     State(console): State<Arc<Console>>,
@@ -71,8 +77,6 @@ fn show(visitor: &Visitor, asked: &Asked, found: Option<Value>, is_revealed: boo
         return Err(Problem::NotFound(words));
     };
     let shown = if is_revealed { snapshot } else { mask::document(&snapshot) };
-    let pairs = [("account", &asked.account), ("id", &asked.id)];
-    let query = serde_urlencoded::to_string(pairs).unwrap_or_default();
     html(&Page {
         frame: Frame::new(format!("Snapshot of {}", mask::text(&asked.id)), "", visitor),
         id: mask::text(&asked.id),
@@ -80,6 +84,6 @@ fn show(visitor: &Visitor, asked: &Asked, found: Option<Value>, is_revealed: boo
         facts: Vec::new(),
         body: format!("{shown:#}"),
         is_revealed,
-        action: format!("/object?{query}"),
+        action: address(&asked.account, &asked.id),
     })
 }

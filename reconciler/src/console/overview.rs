@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::access::Visitor;
-use super::cell::{Cell, Column, Show, Table};
+use super::cell::{Cell, Column, Show, Table, grouped_count};
 use super::page::{Answer, Frame, html};
 use super::plot::{Plot, Point};
 use super::problem::Problem;
@@ -215,14 +215,14 @@ fn tiles(
         },
         Tile {
             name: "Archive behind",
-            value: behind.to_string(),
-            more: "records, of what is applied".to_owned(),
+            value: grouped_count(behind),
+            more: "records".to_owned(),
             tone: "calm",
             href: "#roles",
         },
         Tile {
             name: "Events waiting",
-            value: waiting.to_string(),
+            value: grouped_count(waiting),
             more: oldest
                 .map_or_else(|| "all sent".to_owned(), |age| format!("oldest {}", duration(age))),
             tone: "calm",
@@ -230,14 +230,14 @@ fn tiles(
         },
         Tile {
             name: "Open discrepancies",
-            value: disputed.to_string(),
+            value: grouped_count(disputed),
             more: if disputed == 0 { "everything agrees" } else { "need a person" }.to_owned(),
             tone: tone(disputed > 0),
             href: "/discrepancies",
         },
         Tile {
             name: "Open in quarantine",
-            value: bad.to_string(),
+            value: grouped_count(bad),
             more: if bad == 0 { "everything was applied" } else { "could not be applied" }
                 .to_owned(),
             tone: tone(bad > 0),

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::access::Visitor;
 use super::cell::{Cell, Column, Show, Table};
 use super::lists::{DISPUTE, INVOICE, PAYMENT, PAYOUT, REFUND};
+use super::object;
 use super::page::{Answer, Frame, html};
 use super::problem::Problem;
 use super::timeline::{self, Moment};
@@ -109,19 +110,18 @@ fn menu_path(story: &Story) -> &'static str {
 
 impl Page {
     fn of(story: Story, frame: Frame) -> Self {
-        let is_told =
-            |section: &&(&str, &'static str, &[Column])| !story.rows(section.0).is_empty();
-        let told = |(section, title, columns): &(&str, &'static str, &[Column])| Section {
-            title,
-            table: Table::of(*title, columns, story.rows(section)),
+        let told = |(section, title, columns): &(&str, &'static str, &[Column])| {
+            let rows: Vec<Value> = story.rows(section).iter().map(with_page).collect();
+            Section { title, table: Table::of(*title, columns, &rows) }
         };
+        let sections = SECTIONS.iter().map(told).filter(|section| !section.table.rows.is_empty());
         Self {
             dashboard: dashboard(&story),
             payments: story.rows("payments").iter().map(Card::of).collect(),
             moments: timeline::moments(story.rows("events")),
             entries: story.rows("ledger").iter().map(Entry::of).collect(),
             balances: Table::of("Balances", &BALANCE, story.rows("balances")),
-            sections: SECTIONS.iter().filter(is_told).map(told).collect(),
+            sections: sections.collect(),
             id: mask::text(&story.id),
             summary: story.summary,
             notes: story.notes,
@@ -129,6 +129,16 @@ impl Page {
             frame,
         }
     }
+}
+
+/// A snapshot's row with the address of its page.
+fn with_page(row: &Value) -> Value {
+    let mut row = row.clone();
+    if let (Some(id), true) = (row["object"].as_str(), row["kind"].is_string()) {
+        let account = row["account"].as_str().unwrap_or_default();
+        row["page"] = object::address(account, id).into();
+    }
+    row
 }
 
 /// The link that the id's own row has.

@@ -26,7 +26,7 @@ fn assert_guarded(headers: &HeaderMap, what: &str) {
     assert_eq!(said("x-content-type-options"), "nosniff", "{what}");
     assert_eq!(said("referrer-policy"), "same-origin", "{what}");
     assert_eq!(said("x-frame-options"), "DENY", "{what}");
-    let is_asset = what.contains("/static/");
+    let is_asset = what.starts_with("/static/console-");
     let cache = if is_asset { "public, max-age=31536000, immutable" } else { "no-store" };
     assert_eq!(said("cache-control"), cache, "{what}");
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use harness::browser::{Browser, View};
 use harness::inputs;
 use harness::load::generated;
+use harness::stack::eventually;
 use harness::system::System;
 use lifecycles::{Delivery, Lifecycle, Scenario, Stripe};
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ const VIEWS: [View; 4] = [
     View { width: 390, is_dark: true },
 ];
 /// Lifecycles reach into the future from their start; so they start this long ago.
-const DAYS: i64 = 45;
+const DAYS: i64 = 28;
 /// What a hostile description would like to do.
 const EVIL: &str = "<script>window.evil = 1</script><img src=x onerror='window.evil = 2'>\"'";
 
@@ -33,7 +34,11 @@ const EVIL: &str = "<script>window.evil = 1</script><img src=x onerror='window.e
 async fn lived() -> (System, Vec<Lifecycle>) {
     let system = system("console_look").await;
     let start = OffsetDateTime::now_utc().unix_timestamp() - DAYS * 86_400;
-    let lives = Stripe::new(5, start).mixed(2 * Scenario::ALL.len());
+    let mut lives = Stripe::new(5, start).mixed(Scenario::ALL.len());
+    for day in 1..DAYS {
+        let seed = 100 + day.unsigned_abs();
+        lives.extend(Stripe::new(seed, start + day * 86_400).mixed((seed % 5 + 1) as usize));
+    }
     inputs::write(&system.pool, &lives).await.unwrap();
     let ingest = system.ingest("ingest", &[]).await.unwrap();
     let mut delivery = Delivery::new(5);
@@ -60,11 +65,11 @@ async fn lived() -> (System, Vec<Lifecycle>) {
     (system, lives)
 }
 
-/// Looks at a page in every way.
+/// Looks at a page in every way: what it looks like is the style sheet's alone, so it is opened once.
 async fn look(browser: &Browser, console: &Console, name: &str, path: &str) {
+    browser.open(&console.url(path)).await.unwrap();
     for view in VIEWS {
         browser.look(view).await.unwrap();
-        browser.open(&console.url(path)).await.unwrap();
         let wrong = browser.evaluate(include_str!("page.js")).await.unwrap();
         assert_eq!(wrong, json!([]), "{path} in {view:?}");
         let Some(directory) = std::env::var_os("CONSOLE_SHOTS") else { continue };
@@ -81,6 +86,16 @@ async fn text(browser: &Browser, selector: &str) -> String {
     browser.evaluate(&script).await.unwrap().as_str().unwrap().to_owned()
 }
 
+/// Waits until the page that a key leads to says this.
+async fn reads(browser: &Browser, selector: &str, expected: &str) {
+    eventually(DEADLINE, async || {
+        let said = text(browser, selector).await;
+        Ok((said != expected).then(|| format!("{selector} is {said}, not {expected}")))
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_right_in_a_browser() {
     let Some(browser) = Browser::start().await.unwrap() else {
@@ -94,7 +109,7 @@ async fn every_page_is_right_in_a_browser() {
     // In, through the login page, to where one wanted to go.
     look(&browser, &console, "login", "/ledger").await;
     browser.type_keys(&format!("{TOKEN}\u{e007}")).await.unwrap();
-    assert_eq!(text(&browser, "h1").await, "Ledger");
+    reads(&browser, "h1", "Ledger").await;
     assert_eq!(text(&browser, ".who .name").await, "ada");
     assert_eq!(browser.evaluate("return document.cookie").await.unwrap(), "");
 
@@ -158,8 +173,8 @@ async fn the_keyboard(browser: &Browser, console: &Console, id: &str) {
     assert_eq!(browser.evaluate(outline).await.unwrap(), "solid");
     browser.type_keys("/").await.unwrap();
     browser.type_keys(&format!("{id}\u{e007}")).await.unwrap();
+    reads(browser, "h1 code", id).await;
     assert_eq!(browser.url().await.unwrap(), console.url(&format!("/story/{id}")));
-    assert_eq!(text(browser, "h1 code").await, id);
 }
 
 /// What the model of Stripe says has happened is on the page, in Stripe's order.
@@ -180,6 +195,7 @@ async fn the_story(browser: &Browser, console: &Console, life: &Lifecycle, id: &
         "dispute losses",
         "partition=",
         "https://dashboard.stripe.com/test/payments/",
+        &format!("href=\"/object?account=&#38;id={id}\""),
         &format!("href=\"/story/{}\"", life.truth.disputes[0].stripe_dispute),
     ] {
         assert!(page.contains(expected), "no {expected} in\n{page}");
@@ -215,7 +231,7 @@ async fn the_lists(browser: &Browser, console: &Console) {
     let choose = "const field = document.querySelector('#f-status'); field.value = 'failed';
         field.dispatchEvent(new Event('change'))";
     browser.evaluate(choose).await.unwrap();
-    harness::stack::eventually(DEADLINE, async || {
+    eventually(DEADLINE, async || {
         let url = browser.url().await?;
         Ok((url != console.url("/payments?status=failed")).then_some(url))
     })
@@ -235,11 +251,16 @@ async fn personal_data(browser: &Browser, console: &Console, system: &System) {
         browser.open(&console.url(path)).await.unwrap();
         let masked = text(browser, ".json").await;
         assert!(masked.contains(&format!("\"{field}\": \"***\"")), "{masked}");
-        assert!(!masked.contains("ada@") && !masked.contains("evil ="), "{masked}");
+        assert!(!masked.contains("ada@"), "{masked}");
         let before = revealed(system).await.len();
         browser.click(".reveal button").await.unwrap();
-        let shown = text(browser, ".json").await;
-        assert!(shown.contains("ada@example.org") && shown.contains("window.evil = 1"), "{shown}");
+        eventually(DEADLINE, async || {
+            let shown = text(browser, ".json").await;
+            let is_shown = shown.contains("ada@example.org") && shown.contains("\": \"<script>");
+            Ok((!is_shown).then_some(shown))
+        })
+        .await
+        .unwrap();
         let wrong = browser.evaluate(include_str!("page.js")).await.unwrap();
         assert_eq!(wrong, json!([]), "{path}");
         assert_eq!(revealed(system).await.len(), before + 1);
@@ -257,7 +278,7 @@ async fn without_scripts(browser: &Browser, console: &Console) {
     browser.open(&console.url("/")).await.unwrap();
     browser.click("#q").await.unwrap();
     browser.type_keys("0341 1,234,567.89\u{e007}").await.unwrap();
-    assert_eq!(text(browser, "tbody td:nth-child(2)").await, "ch_evil");
+    reads(browser, "tbody td:nth-child(2)", "ch_evil").await;
     browser.click("tbody td:nth-child(2) a").await.unwrap();
     assert_eq!(text(browser, "h1").await, "ch_evil");
     browser.click(".timeline summary").await.unwrap();

@@ -18,7 +18,7 @@ need(all("script:not([src])").length === 0, "an inline script");
 need(window.evil === undefined, "a script of the data's has run");
 const ids = all("[id]").map((node) => node.id);
 need(new Set(ids).size === ids.length, `an id twice: ${ids}`);
-for (const field of all("input:not([type=hidden]), select")) {
+for (const field of all("input:not([type=hidden], [hidden]), select")) {
   need(field.labels.length > 0, `no label: ${field.name}`);
 }
 for (const link of all("a, button")) {
