@@ -41,7 +41,7 @@ for (const id of document.querySelectorAll(".copy")) {
 }
 
 // Times are UTC; a title adds the reader's own.
-for (const time of document.querySelectorAll("time")) {
+for (const time of document.querySelectorAll("time[title]")) {
   const moment = new Date(time.dateTime);
   if (!Number.isNaN(moment.getTime())) time.title += `\n${moment.toLocaleString()} here`;
 }

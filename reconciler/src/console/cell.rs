@@ -30,6 +30,7 @@ pub(super) enum Cell {
         count: i64,
     },
     Time(Time),
+    Day(String),
     Status {
         words: String,
         tone: &'static str,
@@ -98,20 +99,20 @@ pub(super) struct Head {
 impl Table {
     /// A row for each of `rows`. A column that says nothing in any of them is left out.
     pub(super) fn of(caption: impl Into<String>, columns: &[Column], rows: &[Value]) -> Self {
-        let said = |Column(_, _, fields): &&Column| {
-            rows.iter().any(|row| fields.iter().any(|field| is_said(&row[*field])))
-        };
-        let columns: Vec<&Column> = columns.iter().filter(said).collect();
-        let heads = columns.iter().map(|Column(title, show, _)| Head {
-            title,
-            is_number: matches!(show, Show::Money | Show::Part | Show::Count),
-        });
-        let cells = |row: &Value| columns.iter().map(|column| Cell::of(row, column)).collect();
-        Self {
-            caption: caption.into(),
-            heads: heads.collect(),
-            rows: rows.iter().map(cells).collect(),
+        let mut table = Self { caption: caption.into(), ..Self::default() };
+        table.rows.resize_with(rows.len(), Vec::new);
+        for column @ Column(title, show, _) in columns {
+            let cells: Vec<Cell> = rows.iter().map(|row| Cell::of(row, column)).collect();
+            if cells.iter().all(|cell| *cell == Cell::Nothing) {
+                continue;
+            }
+            let is_number = matches!(show, Show::Money | Show::Part | Show::Count);
+            table.heads.push(Head { title, is_number });
+            for (row, cell) in table.rows.iter_mut().zip(cells) {
+                row.push(cell);
+            }
         }
+        table
     }
 
     /// A cell with its column, for tables that become cards on a narrow screen.
@@ -145,7 +146,7 @@ impl Cell {
                 value.as_i64().map_or(Self::Nothing, |minor| Self::money(minor, currency))
             }
             Show::Time => Self::time(&said()),
-            Show::Day => Self::Text(said().chars().take(10).collect()),
+            Show::Day => Self::Day(said().chars().take(10).collect()),
             Show::Status => Self::status(&said()),
             Show::Flag(words) if value == true => Self::Text((*words).to_owned()),
             Show::Flag(_) => Self::Nothing,

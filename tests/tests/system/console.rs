@@ -20,6 +20,8 @@ const ROLE: &str = "console_reader";
 const GRANTS: &str = "
     do $$ begin
       create role console_reader login;
+      -- So that the owner may end its connections when the database goes.
+      grant console_reader to reconciler;
     exception when duplicate_object or unique_violation then null;
     end $$;
     grant usage on schema acc, pay to console_reader;

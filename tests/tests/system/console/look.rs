@@ -149,6 +149,7 @@ async fn every_page_is_right_in_a_browser() {
     what_would_be_noticed(&browser, &console).await;
 
     browser.click(".who button").await.unwrap();
+    reads(&browser, "h1", "Log in").await;
     browser.open(&console.url("/payments")).await.unwrap();
     assert!(browser.url().await.unwrap().ends_with("/login?next=%2Fpayments"));
 }
@@ -302,6 +303,7 @@ async fn without_scripts(browser: &Browser, console: &Console) {
 
 /// What the checks of every page would see if it were there.
 async fn what_would_be_noticed(browser: &Browser, console: &Console) {
+    browser.look(VIEWS[0]).await.unwrap();
     browser.open(&console.url("/")).await.unwrap();
     browser
         .evaluate(
