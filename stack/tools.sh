@@ -47,6 +47,21 @@ missing_for_lint() {
   has promtool || echo prometheus
 }
 
+# A browser for the tests of the console. It is large, and all else can be tested without it: where it
+# cannot be had, one line says so. Exports the driver's path, empty without one.
+want_browser() {
+  if ! { has chromedriver && has chromium; } && may_install; then
+    say "Chromium is missing on this machine, will be installed (DEV_INSTALL=no forbids it)"
+    (install_packages chromium chromium-driver) || true
+    hash -r
+  fi
+  export CHROMEDRIVER=''
+  if has chromium; then CHROMEDRIVER=$(command -v chromedriver || true); fi
+  if [[ ! $CHROMEDRIVER ]]; then
+    say "no Chromium here: the console's tests in a browser are skipped (chromium, chromium-driver)"
+  fi
+}
+
 # Nothing to do is the usual case and takes a quarter of a second.
 need_tools() { # build|stack|lint...
   local missing packages remedy

@@ -70,6 +70,10 @@ work_test() { # [--full] [CARGO_ARGUMENT...] [-- TEST_ARGUMENT...]
   tests=("${@:2}")
   STACK=${STACK:-test}
   forget_stopped_stack
+  # Of no use to the tests of another crate.
+  if [[ " ${scope[*]} ${cargo[*]} " == *' --workspace '* || " ${cargo[*]} " == *harness* ]]; then
+    want_browser
+  fi
   # System tests start the binaries themselves, so these must be there before.
   build_and_up --workspace --bins
   cargo test "${CARGO_PROFILE[@]}" "${scope[@]}" "${cargo[@]}" -- "${full[@]}" "${tests[@]}"

@@ -2,12 +2,12 @@
 
 /// Currencies whose smallest unit is the unit.
 /// <https://docs.stripe.com/currencies#zero-decimal>
-const ZERO_DECIMAL: [&str; 15] = [
+pub const ZERO_DECIMAL: [&str; 15] = [
     "BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF",
     "XOF", "XPF",
 ];
 /// Currencies with a thousandth. <https://docs.stripe.com/currencies#three-decimal>
-const THREE_DECIMAL: [&str; 5] = ["BHD", "JOD", "KWD", "OMR", "TND"];
+pub const THREE_DECIMAL: [&str; 5] = ["BHD", "JOD", "KWD", "OMR", "TND"];
 
 /// How many decimals an amount of this currency (ISO 4217, upper case) has at Stripe. Not always as
 /// ISO 4217 has it: ISK and UGX have two. <https://docs.stripe.com/currencies#special-cases>
@@ -29,6 +29,17 @@ pub fn display(minor_units: i64, currency: &str) -> String {
     let (whole, part) = digits.split_at(digits.len() - decimals);
     let point = if decimals == 0 { "" } else { "." };
     format!("{sign}{whole}{point}{part} {currency}")
+}
+
+/// The minor units of an amount that a person wrote, such as `12.5` or `1250`, in a currency with so
+/// many decimals. `None` for what is no amount, is too large, or has more decimals than that.
+pub fn minor_units(text: &str, decimals: usize) -> Option<i64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !is_number(whole) || !is_number(part) || part.len() > decimals {
+        return None;
+    }
+    format!("{whole}{part:0<decimals$}").parse().ok()
 }
 
 #[cfg(test)]
@@ -55,6 +66,29 @@ mod tests {
             (i64::MIN, "JPY", "-9223372036854775808 JPY"),
         ] {
             assert_eq!(display(minor_units, currency), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_displayed() {
+        for (text, decimals, units) in [
+            ("12.50", 2, Some(1250)),
+            ("12.5", 2, Some(1250)),
+            ("12", 2, Some(1200)),
+            ("12.", 2, Some(1200)),
+            ("0.05", 2, Some(5)),
+            ("1250", 0, Some(1250)),
+            ("1.25", 3, Some(1250)),
+            ("12.345", 2, None),
+            ("1.5", 0, None),
+            ("", 2, None),
+            (".5", 2, None),
+            ("-1", 2, None),
+            ("1e3", 2, None),
+            ("1.2.3", 2, None),
+            ("99999999999999999999", 0, None),
+        ] {
+            assert_eq!(minor_units(text, decimals), units, "{text} with {decimals}");
         }
     }
 

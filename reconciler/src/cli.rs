@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use crate::commands::inspect::{self, Inspect};
 use crate::commands::{archive, operations, quarantine, replay};
 use crate::config::{Database, Run};
+use crate::console;
 use crate::database;
 use crate::operation::Operator;
 
@@ -55,6 +56,13 @@ pub(crate) enum Command {
     /// several accounts have is told for each.
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(Box<Inspect>),
+    /// Serve pages for support and finance until SIGTERM: search, stories, lists, ledger
+    ///
+    /// They write nothing but who revealed personal data, which is masked otherwise. Off this
+    /// machine they need a rule of access: tokens, or a proxy that names its user. `reconciler run`
+    /// serves them too, when it is given --console-listen.
+    #[command(after_help = console::EXAMPLES)]
+    Console(Box<console::Arguments>),
     /// Print one line an event as it is applied, until interrupted
     Tail(Read),
     /// Apply records of the past once more, from the topic or the archive

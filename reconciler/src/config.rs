@@ -17,6 +17,7 @@ use service::units;
 use domain::settings::{MetadataKeys, Settings};
 
 use crate::breaker::Limits;
+use crate::console;
 use crate::database;
 use crate::feed::{self, BatchLimit, FeedLimits, FeedOptions};
 use crate::publish::CALL_TIMEOUT;
@@ -62,6 +63,11 @@ pub(crate) struct Run {
     pub(crate) sample: Sample,
     #[command(flatten)]
     pub(crate) traces: service::traces::Options,
+    /// Serve the console's pages here too; without it they are not served
+    #[arg(long, env, help_heading = "Console")]
+    pub(crate) console_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) console: console::Settings,
 }
 
 /// A part of the work with its own position and lag.
@@ -451,6 +457,9 @@ impl Run {
         self.breaker.check()?;
         self.sample.check()?;
         self.traces.url()?;
+        if let Some(listen) = self.console_listen {
+            self.console.check(listen)?;
+        }
         self.projection()?;
         let blank = |value: &Option<String>| value.as_deref().unwrap_or_default().trim().is_empty();
         if roles.contains(&Role::Archive) && blank(&self.archive.s3_bucket) {
@@ -582,6 +591,16 @@ mod tests {
         assert!(without("--roles=publish").starts_with("FIREHOSE_STREAM: is not set"));
         run(&["--roles=project"]).check().unwrap();
         run(&["--s3-bucket=b", "--firehose-stream=s"]).check().unwrap();
+    }
+
+    #[test]
+    fn the_console_is_off_and_checked_once_it_is_on() {
+        let mut off = run(&["--roles=project", "--console-rows=0"]);
+        off.console_listen = None;
+        assert_eq!(off.check(), Ok(()));
+        let said =
+            problem(&["--roles=project", "--console-listen=127.0.0.1:1", "--console-rows=0"]);
+        assert!(said.starts_with("CONSOLE_ROWS: "), "{said}");
     }
 
     #[test]

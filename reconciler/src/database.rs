@@ -62,19 +62,34 @@ pub fn pool_with(
     connections: u32,
     timeouts: Timeouts,
 ) -> Result<PgPool, ConfigError> {
+    Ok(lazy(options(url, purpose)?, connections, timeouts))
+}
+
+/// The same, of connections that can write nothing, with another time for a statement.
+pub(crate) fn reading_pool(
+    url: &SecretString,
+    purpose: &str,
+    connections: u32,
+    statement: Duration,
+) -> Result<PgPool, ConfigError> {
+    let options = options(url, purpose)?.options([("default_transaction_read_only", "on")]);
+    Ok(lazy(options, connections, Timeouts { statement, ..Timeouts::default() }))
+}
+
+fn lazy(options: PgConnectOptions, connections: u32, timeouts: Timeouts) -> PgPool {
     let milliseconds = |timeout: Duration| timeout.as_millis().to_string();
-    let options = options(url, purpose)?.options([
+    let options = options.options([
         ("statement_timeout", milliseconds(timeouts.statement)),
         ("lock_timeout", milliseconds(timeouts.lock)),
         ("idle_in_transaction_session_timeout", milliseconds(IDLE_IN_TRANSACTION_TIMEOUT)),
     ]);
-    Ok(PgPoolOptions::new()
+    PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A slow one shows in the fault that follows it.
         .acquire_slow_threshold(ACQUIRE_TIMEOUT)
         .max_lifetime(MAX_LIFETIME)
-        .connect_lazy_with(options))
+        .connect_lazy_with(options)
 }
 
 /// A connection from the pool.

@@ -12,6 +12,7 @@ mod breaker;
 mod cli;
 mod commands;
 mod config;
+mod console;
 pub mod database;
 mod domain_topic;
 pub mod fault;
@@ -31,6 +32,7 @@ mod sample;
 pub mod sink;
 mod source;
 pub mod store;
+mod story;
 
 use anyhow::Context as _;
 use service::exit::Outcome;
@@ -53,6 +55,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Archive { command } => commands::archive::run(*command).await,
             Command::Hash(read) => commands::hash::run(&read).await,
             Command::Inspect(asked) => commands::inspect::run(&asked).await,
+            Command::Console(arguments) => console::run(&arguments).await,
             Command::Tail(read) => commands::tail::run(&read).await,
             Command::Operations(asked) => commands::operations::run(&asked).await,
             Command::Replay { command } => commands::replay::run(*command).await,

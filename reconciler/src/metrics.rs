@@ -40,6 +40,8 @@ const CALL: Label = Label::one_of("result", || vec!["ok", "partial", "failed"]);
 const HOW: Label = Label::one_of("how", || vec!["written", "adopted"]);
 const OBJECT: Label = Label::one_of("object", || vec!["segment", "manifest"]);
 const PUT: Label = Label::one_of("result", || vec!["written", "existed", "failed"]);
+/// Of an answer's status.
+const CLASS: Label = Label::one_of("class", || vec!["2xx", "3xx", "4xx", "5xx"]);
 const MOVE: Label = Label::one_of("move", || vec!["assigned", "revoked"]);
 const POOL: Label =
     Label::one_of("pool", || vec!["start", "positions", "project", "archive", "publish", "sample"]);
@@ -54,6 +56,8 @@ const WARNING: Label = Label::one_of("code", || kafka::topic::Warning::CODES.to_
 
 service::metrics! {
     pub(crate) fn all;
+    /// Answers of the console, by the class of their status.
+    pub(crate) CONSOLE_REQUESTS: Counter = "reconciler_console_requests_total" [CLASS];
     /// 1 while the role runs in this process, 0 once it has ended or halted.
     pub(crate) ROLE_UP: Gauge = "reconciler_role_up" [ROLE];
     /// 1 while the breaker keeps the role paused, else 0. Of the topic: max() over processes.

@@ -24,8 +24,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::archive::{self, Destination, Writer};
 use crate::aws;
 use crate::commands::migrate;
-use crate::config::{Role, Run};
-use crate::database::{self, Pools};
+use crate::config::{Archive, Role, Run};
+use crate::console;
+use crate::database::{self, Pools, Timeouts};
 use crate::domain_topic::{DomainTopic, NEED_BYTES};
 use crate::fault::{Fault, persist};
 use crate::feed::{Feed, Origin};
@@ -38,6 +39,7 @@ use crate::s3::Bucket;
 use crate::sample::{self, Log};
 use crate::sink::Sink;
 use crate::store::Store;
+use crate::story::segment;
 
 /// Time for one question about the topic.
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(5);
@@ -135,6 +137,7 @@ impl Start {
 
     /// Starts each role and waits until all have ended.
     async fn roles(&self, topics: &Topics) -> anyhow::Result<Outcome> {
+        self.start_console().await?;
         let topic = &topics.raw;
         let mut roles = Roles::default();
         for role in self.settings.roles() {
@@ -163,6 +166,19 @@ impl Start {
         let sampling = sample::run(pool, log, settings.intervals());
         tokio::spawn(stop.clone().run_until_cancelled_owned(sampling));
         Ok(stop.drop_guard())
+    }
+
+    /// No role: whether its pages are there changes nothing about the others.
+    async fn start_console(&self) -> anyhow::Result<()> {
+        let Some(listen) = self.settings.console_listen else { return Ok(()) };
+        let Archive { s3_bucket, s3_prefix, .. } = &self.settings.archive;
+        let start = console::Start {
+            listen,
+            settings: &self.settings.console,
+            url: self.url.clone(),
+            archive: segment::Archive::open(s3_bucket.as_deref(), s3_prefix).await?,
+        };
+        start.serve(self.shutdown.clone()).await.map(drop)
     }
 
     fn start_project(&self, topic: &Topic, roles: &mut Roles) -> anyhow::Result<()> {

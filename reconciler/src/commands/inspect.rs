@@ -3,13 +3,7 @@
 //! Find what the id belongs to, read its story in one snapshot of the database, name the segments of
 //! the archive, and show it: as text for a person, or as one JSON document.
 
-mod dashboard;
-mod find;
 mod layout;
-mod query;
-mod segment;
-mod story;
-mod summary;
 mod text;
 
 use std::io::Write as _;
@@ -20,10 +14,9 @@ use service::exit::Outcome;
 use service::stdout;
 use sqlx::Connection as _;
 
-use self::find::Found;
-use self::segment::Archive;
-use self::story::Story;
 use crate::cli::Read;
+use crate::story::segment::Archive;
+use crate::story::{Found, Story};
 
 /// Shown below `--help`.
 pub(crate) const EXAMPLES: &str = "\

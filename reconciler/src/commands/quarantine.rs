@@ -4,12 +4,12 @@ use clap::Subcommand;
 use service::exit::Outcome;
 
 mod discard;
-mod kept;
+pub(crate) mod kept;
 mod list;
-mod place;
+pub(crate) mod place;
 mod redrive;
 mod resume;
-mod show;
+pub(crate) mod show;
 
 /// What `reconciler quarantine --help` ends with.
 pub(crate) const EXAMPLES: &str = "\

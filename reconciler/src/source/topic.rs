@@ -14,9 +14,9 @@ use domain::record::RawRecord;
 use kafka::Quiet;
 use kafka::topic::{self, Topic};
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
 use super::filter::Moment;
@@ -136,7 +136,7 @@ pub(crate) struct Log {
     kafka: kafka::Options,
     topic: Topic,
     /// For questions.
-    consumer: Arc<BaseConsumer<Silent>>,
+    consumer: Arc<BaseConsumer<Quiet>>,
 }
 
 impl Log {
@@ -277,7 +277,7 @@ fn range(
     Ok(Range { partition, from, to })
 }
 
-fn consumer(kafka: &kafka::Options) -> Result<BaseConsumer<Silent>, Fault> {
+fn consumer(kafka: &kafka::Options) -> Result<BaseConsumer<Quiet>, Fault> {
     let config = kafka.client_config();
     let mut config = config.map_err(|error| Fault::halt("configuring Kafka", error))?;
     config
@@ -292,11 +292,11 @@ fn consumer(kafka: &kafka::Options) -> Result<BaseConsumer<Silent>, Fault> {
         .set("fetch.wait.max.ms", "100")
         .set("check.crcs", "true")
         .set("reconnect.backoff.max.ms", "2000");
-    config.create_with_context(Silent).map_err(|error| Fault::kafka("connecting to Kafka", error))
+    config.create_with_context(Quiet).map_err(|error| Fault::kafka("connecting to Kafka", error))
 }
 
 /// Answers librdkafka's events as long as there are readers.
-fn serve(consumer: &Weak<BaseConsumer<Silent>>) {
+fn serve(consumer: &Weak<BaseConsumer<Quiet>>) {
     while let Some(consumer) = consumer.upgrade() {
         if let Some(Err(error)) = consumer.poll(POLL) {
             tracing::debug!(role = ROLE, %error, "consuming");
@@ -313,7 +313,7 @@ fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<(), Fault
 struct Reader {
     range: Range,
     next: i64,
-    queue: PartitionQueue<Silent>,
+    queue: PartitionQueue<Quiet>,
     send: mpsc::Sender<Result<Chunk, ReadError>>,
 }
 
@@ -404,21 +404,6 @@ impl Reader {
 fn message_offset(message: &rdkafka::message::BorrowedMessage<'_>) -> i64 {
     rdkafka::Message::offset(message)
 }
-
-/// The context of the consumer: whoever reads reports what fails.
-struct Silent;
-
-impl ClientContext for Silent {
-    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-        Quiet.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        Quiet.error(error, reason);
-    }
-}
-
-impl ConsumerContext for Silent {}
 
 #[cfg(test)]
 mod tests {

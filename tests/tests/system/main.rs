@@ -8,6 +8,7 @@ mod attack;
 mod breaker;
 mod changes;
 mod configuration;
+mod console;
 mod consumer;
 mod erase;
 mod flow;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::layout::{self, Grid, GridRow, fold};
-use super::story::Story;
+use crate::story::Story;
 
 /// How one section is shown: its key in JSON, title, columns, and how a row fills them.
 struct View {

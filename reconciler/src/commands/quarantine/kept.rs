@@ -13,40 +13,40 @@ use super::place::Place;
 
 /// Which record, and what is needed to decide about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Key {
-    pub(super) cluster: String,
-    pub(super) topic_id: String,
-    pub(super) partition: i32,
-    pub(super) offset: i64,
-    pub(super) state: String,
+pub(crate) struct Key {
+    pub(crate) cluster: String,
+    pub(crate) topic_id: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) state: String,
     /// Of the body.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Key {
     /// The topic it is of.
-    pub(super) fn log(&self) -> (&str, &str) {
+    pub(crate) fn log(&self) -> (&str, &str) {
         (&self.cluster, &self.topic_id)
     }
 
     /// The name that is unique while there is one topic.
-    pub(super) fn position(&self) -> String {
+    pub(crate) fn position(&self) -> String {
         format!("{}:{}", self.partition, self.offset)
     }
 }
 
 /// A record in quarantine.
 #[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) key: Key,
-    pub(super) record: RawRecord,
-    pub(super) reason: String,
-    pub(super) detail: String,
-    pub(super) event_id: Option<String>,
-    pub(super) quarantined_at: String,
-    pub(super) resolved_at: Option<String>,
-    pub(super) resolved_by: Option<i64>,
-    pub(super) note: Option<String>,
+pub(crate) struct Kept {
+    pub(crate) key: Key,
+    pub(crate) record: RawRecord,
+    pub(crate) reason: String,
+    pub(crate) detail: String,
+    pub(crate) event_id: Option<String>,
+    pub(crate) quarantined_at: String,
+    pub(crate) resolved_at: Option<String>,
+    pub(crate) resolved_by: Option<i64>,
+    pub(crate) note: Option<String>,
 }
 
 const KEY: &str = "select cluster, topic_id, partition, kafka_offset, state,
@@ -56,7 +56,7 @@ const ORDER: &str = "order by cluster, topic_id, partition, kafka_offset";
 
 /// The records at these places, each once. It is an error if one names none, or records of several
 /// topics.
-pub(super) async fn find(
+pub(crate) async fn find(
     connection: &mut PgConnection,
     places: &[Place],
 ) -> anyhow::Result<Vec<Key>> {
@@ -80,7 +80,8 @@ pub(super) async fn find(
     Ok(found)
 }
 
-async fn at(connection: &mut PgConnection, place: &Place) -> anyhow::Result<Vec<Key>> {
+/// The records at one place, which may be in several topics.
+pub(crate) async fn at(connection: &mut PgConnection, place: &Place) -> anyhow::Result<Vec<Key>> {
     let rows = match place {
         Place::Event(id) => {
             let sql = format!("{KEY} event_id = $1 {ORDER}");
@@ -99,7 +100,7 @@ async fn at(connection: &mut PgConnection, place: &Place) -> anyhow::Result<Vec<
 }
 
 /// The open records, of one reason or of all.
-pub(super) async fn open(
+pub(crate) async fn open(
     connection: &mut PgConnection,
     reason: Option<&str>,
 ) -> sqlx::Result<Vec<Key>> {
@@ -109,7 +110,7 @@ pub(super) async fn open(
 }
 
 /// The whole records, in the order of their places. One that has gone meanwhile is left out.
-pub(super) async fn load(connection: &mut PgConnection, keys: &[Key]) -> anyhow::Result<Vec<Kept>> {
+pub(crate) async fn load(connection: &mut PgConnection, keys: &[Key]) -> anyhow::Result<Vec<Kept>> {
     let rows = sqlx::query(
         "select q.cluster, q.topic_id, q.partition, q.kafka_offset, q.state,
            coalesce(length(q.body), 0)::bigint as bytes, q.reason, q.detail, q.event_id, q.key,
@@ -172,7 +173,7 @@ fn kept_of_row(row: &PgRow) -> anyhow::Result<Kept> {
 }
 
 /// The headers as they were, from `[name, base64 of value]` pairs.
-pub(super) fn headers(pairs: &Value) -> anyhow::Result<Vec<(String, Option<Bytes>)>> {
+pub(crate) fn headers(pairs: &Value) -> anyhow::Result<Vec<(String, Option<Bytes>)>> {
     let pairs = pairs.as_array().context("is no array")?;
     let header = |pair: &Value| {
         let name = pair.get(0).and_then(Value::as_str).context("a header has no name")?;

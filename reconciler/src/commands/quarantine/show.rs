@@ -95,7 +95,7 @@ fn print(records: &[Kept], arguments: &Arguments) -> io::Result<()> {
 
 /// What is shown of a record. A body that is no JSON has no keys to mask by: it is left out, unless
 /// everything is revealed.
-fn document(kept: &Kept, reveal: bool) -> Value {
+pub(crate) fn document(kept: &Kept, reveal: bool) -> Value {
     let record = &kept.record;
     let body = record.value.as_deref();
     let parsed: Option<Value> = body.and_then(|body| serde_json::from_slice(body).ok());

@@ -1,6 +1,8 @@
 //! Finding the manifest to begin with. S3 lists keys only forwards, so that takes some care.
 
 use domain::archive::{Place, first_offset};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use super::{Archive, Moment, SKEW_MS};
 use crate::fault::Fault;
@@ -15,7 +17,10 @@ impl<S: ObjectStore> Archive<S> {
         offset: i64,
     ) -> Result<Option<String>, Fault> {
         let prefix = place.manifest_prefix(partition);
-        let list = async |after: &str| self.list(&prefix, after).await;
+        let list = |after: String| {
+            let prefix = &prefix;
+            async move { self.list(prefix, &after).await }.boxed()
+        };
         last_manifest(place, partition, offset, list).await
     }
 
@@ -55,11 +60,11 @@ impl<S: ObjectStore> Archive<S> {
 /// The key of the last manifest that begins at or before an offset. Keys can only be listed forwards
 /// from some place, so the search begins close below the offset and reaches back further while there
 /// is nothing. `list` gives the next keys after one, none when there are no more.
-pub(crate) async fn last_manifest(
+pub(crate) async fn last_manifest<'a>(
     place: &Place,
     partition: i32,
     offset: i64,
-    mut list: impl AsyncFnMut(&str) -> Result<Vec<String>, Fault>,
+    mut list: impl FnMut(String) -> BoxFuture<'a, Result<Vec<String>, Fault>>,
 ) -> Result<Option<String>, Fault> {
     /// How many offsets the first look reaches back: as many keys as S3 lists at once, at most.
     const REACH: i64 = 1000;
@@ -76,7 +81,7 @@ pub(crate) async fn last_manifest(
         };
         let mut found = None;
         loop {
-            let keys = list(&after).await?;
+            let keys = list(after.clone()).await?;
             found = keys.iter().rev().find(|key| **key <= end).cloned().or(found);
             match keys.last() {
                 Some(key) if *key <= end => after.clone_from(key),
@@ -106,10 +111,10 @@ mod tests {
         let keys: BTreeSet<String> =
             starts.iter().map(|start| place().manifest_key(3, *start)).collect();
         let mut asked = 0;
-        let list = async |after: &str| {
+        let list = |after: String| {
             asked += 1;
-            let from = (Bound::Excluded(after.to_owned()), Bound::Unbounded);
-            Ok(keys.range(from).take(1000).cloned().collect())
+            let from = (Bound::Excluded(after), Bound::Unbounded);
+            futures::future::ready(Ok(keys.range(from).take(1000).cloned().collect())).boxed()
         };
         let found = last_manifest(&place(), 3, offset, list).await.unwrap();
         let start = found.map(|key| {

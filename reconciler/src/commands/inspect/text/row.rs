@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::commands::inspect::layout::GridRow;
-use crate::commands::inspect::story::{amount, text};
+use crate::story::{amount, text};
 
 pub(super) fn payment(row: &Value) -> GridRow {
     let money = money(row);

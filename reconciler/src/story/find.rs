@@ -27,7 +27,7 @@ pub(super) struct Member {
 
 /// The members of every aggregate that the id belongs to, in every account that knows it.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub(super) members: Vec<Member>,
     /// Whether there are more than [`MAX_OBJECTS`].
     pub(super) is_cut: bool,
@@ -35,7 +35,7 @@ pub(super) struct Found {
 
 impl Found {
     /// Looks an id up: by index, and only where that finds nothing, a balance transaction by reading.
-    pub(super) async fn by(tx: &mut PgConnection, id: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn by(tx: &mut PgConnection, id: &str) -> anyhow::Result<Self> {
         let mut start = objects_of(tx, id).await?;
         if start.is_empty() && id.starts_with("txn_") {
             start = naming_balance_transaction(tx, id).await.context(

@@ -6,23 +6,24 @@
 use std::collections::BTreeMap;
 
 use domain::archive::{Manifest, Place};
+use futures::FutureExt as _;
 use serde_json::json;
 use service::exit::ConfigError;
 
-use super::story::Story;
+use super::Story;
 use crate::fault::Fault;
 use crate::s3::{Bucket, ObjectStore as _};
 use crate::source::archive::last_manifest;
 
 /// The archive, as far as it is configured.
-pub(super) struct Archive {
+pub(crate) struct Archive {
     prefix: String,
     bucket: Option<(String, Bucket)>,
 }
 
 impl Archive {
     /// Without a bucket only the rule of the keys is known.
-    pub(super) async fn open(bucket: Option<&str>, prefix: &str) -> Result<Self, ConfigError> {
+    pub(crate) async fn open(bucket: Option<&str>, prefix: &str) -> Result<Self, ConfigError> {
         let bucket = match bucket.map(str::trim).filter(|name| !name.is_empty()) {
             Some(name) => Some((name.to_owned(), Bucket::open(name.to_owned()).await?)),
             None => None,
@@ -32,7 +33,7 @@ impl Archive {
 
     /// Gives each event the keys of the segments that hold its record (one, unless a topic was made
     /// anew), and the story the place that they lie in. What S3 does not answer is a note.
-    pub(super) async fn name_segments(&self, story: &mut Story) {
+    pub(crate) async fn name_segments(&self, story: &mut Story) {
         let places: Vec<Place> = story
             .topics
             .iter()
@@ -108,7 +109,11 @@ impl Lookup<'_> {
             return Ok(manifest.segment.clone());
         }
         let prefix = place.manifest_prefix(partition);
-        let list = async |after: &str| self.bucket.list(&prefix, after).await;
+        let bucket = self.bucket;
+        let list = |after: String| {
+            let prefix = &prefix;
+            async move { bucket.list(prefix, &after).await }.boxed()
+        };
         let Some(key) = last_manifest(place, partition, offset, list).await? else {
             return Ok(None);
         };

@@ -1,4 +1,11 @@
-//! The story: what the database says, and what follows from it.
+//! The story of an id: what the database says of all that it belongs to, and what follows from it.
+//! `reconciler inspect` and the console tell it.
+
+pub(crate) mod dashboard;
+mod find;
+pub(crate) mod query;
+pub(crate) mod segment;
+mod summary;
 
 use std::collections::BTreeMap;
 
@@ -11,11 +18,11 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::dashboard;
-use super::find::{Found, MAX_OBJECTS};
-use super::query::{NAMED, SECTIONS};
-use super::summary;
+use self::find::MAX_OBJECTS;
+use self::query::{NAMED, SECTIONS};
 use crate::mask;
+
+pub(crate) use self::find::Found;
 
 /// Most rows of a section.
 const MAX_ROWS: usize = 500;
@@ -26,23 +33,23 @@ const MAX_TOPICS: i64 = 3;
 
 /// Everything that is told of an id.
 #[derive(Debug, Default)]
-pub(super) struct Story {
+pub(crate) struct Story {
     /// What was asked for.
-    pub(super) id: String,
+    pub(crate) id: String,
     sections: BTreeMap<&'static str, Vec<Value>>,
     /// A line for each thing that the id stands for.
-    pub(super) summary: Vec<String>,
+    pub(crate) summary: Vec<String>,
     /// What was left out, and by which limit.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// Cluster and id of the topics that the events may lie in, the newest first.
-    pub(super) topics: Vec<(String, String)>,
+    pub(crate) topics: Vec<(String, String)>,
     /// Where the archive's segments are, or how to find out.
-    pub(super) archive: Vec<String>,
+    pub(crate) archive: Vec<String>,
 }
 
 impl Story {
     /// Reads it. The transaction must see one snapshot.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         tx: &mut PgConnection,
         id: &str,
         found: &Found,
@@ -76,7 +83,7 @@ impl Story {
     }
 
     /// Whether nothing is known: an id that was only locked is not known.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.sections.iter().all(|(name, rows)| match *name {
             "snapshots" => rows.iter().all(|row| row["kind"].is_null()),
             _ => rows.is_empty(),
@@ -84,17 +91,17 @@ impl Story {
     }
 
     /// The rows of a section.
-    pub(super) fn rows(&self, section: &str) -> &[Value] {
+    pub(crate) fn rows(&self, section: &str) -> &[Value] {
         self.sections.get(section).map_or(&[], Vec::as_slice)
     }
 
     /// The events, to be completed.
-    pub(super) fn events_mut(&mut self) -> &mut [Value] {
+    pub(crate) fn events_mut(&mut self) -> &mut [Value] {
         self.sections.get_mut("events").map_or(&mut [], Vec::as_mut_slice)
     }
 
     /// The document of `--json`.
-    pub(super) fn into_json(self) -> Value {
+    pub(crate) fn into_json(self) -> Value {
         let mut document = Map::from_iter([
             ("id".to_owned(), json!(self.id)),
             ("summary".to_owned(), json!(self.summary)),
@@ -287,12 +294,12 @@ fn moment(text: &str) -> OffsetDateTime {
 }
 
 /// A text; empty for what is none.
-pub(super) fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
 /// Minor units in the currency's decimals; empty for what is no amount.
-pub(super) fn amount(minor_units: &Value, currency: &str) -> String {
+pub(crate) fn amount(minor_units: &Value, currency: &str) -> String {
     minor_units.as_i64().map(|units| currency::display(units, currency)).unwrap_or_default()
 }
 

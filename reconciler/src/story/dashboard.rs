@@ -20,7 +20,7 @@ const OURS: [&str; 2] = ["fetch_", "authorization:"];
 
 /// Where the dashboard shows an object of this account; what has no page of its own, in the search.
 /// A connected account itself is seen from its platform. `None` for what is no id of Stripe's.
-pub(super) fn link(account: &str, livemode: bool, id: &str) -> Option<String> {
+pub(crate) fn link(account: &str, livemode: bool, id: &str) -> Option<String> {
     let is_word =
         |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !id.contains('_') || !is_word(id) || OURS.iter().any(|prefix| id.starts_with(prefix)) {

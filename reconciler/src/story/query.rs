@@ -71,20 +71,36 @@ const PAYMENTS: &str = concat!(
     " from pay.txn as t where txn_id = any($4) order by t.created_at, txn_id"
 );
 
-const REFUNDS: &str = "
-    select jsonb_build_object('account', account, 'refund_id', refund_id, 'refund', stripe_ref,
-      'txn_id', txn_id, 'status', status, 'stripe_status', stripe_status, 'amount', amount_cents,
-      'currency', currency, 'reason', reason, 'by', created_by, 'created_at', created_at,
-      'updated_at', updated_at)
-    from pay.refund where refund_id = any($5) order by created_at, refund_id";
+macro_rules! refund {
+    () => {
+        "jsonb_build_object('account', account, 'refund_id', refund_id, 'refund', stripe_ref,
+          'txn_id', txn_id, 'status', status, 'stripe_status', stripe_status,
+          'amount', amount_cents, 'currency', currency, 'reason', reason, 'by', created_by,
+          'created_at', created_at, 'updated_at', updated_at)"
+    };
+}
 
-const DISPUTES: &str = "
-    select jsonb_build_object('account', account, 'dispute_id', dispute_id,
-      'dispute', stripe_dispute, 'txn_id', txn_id, 'status', status,
-      'stripe_status', stripe_status, 'amount', amount_cents, 'currency', currency,
-      'reason', reason, 'due_by', due_by, 'evidence_s3', evidence_s3, 'created_at', created_at,
-      'updated_at', updated_at)
-    from pay.dispute where dispute_id = any($6) order by created_at, dispute_id";
+const REFUNDS: &str = concat!(
+    "select ",
+    refund!(),
+    " from pay.refund where refund_id = any($5) order by created_at, refund_id"
+);
+
+macro_rules! dispute {
+    () => {
+        "jsonb_build_object('account', account, 'dispute_id', dispute_id,
+          'dispute', stripe_dispute, 'txn_id', txn_id, 'status', status,
+          'stripe_status', stripe_status, 'amount', amount_cents, 'currency', currency,
+          'reason', reason, 'due_by', due_by, 'evidence_s3', evidence_s3,
+          'created_at', created_at, 'updated_at', updated_at)"
+    };
+}
+
+const DISPUTES: &str = concat!(
+    "select ",
+    dispute!(),
+    " from pay.dispute where dispute_id = any($6) order by created_at, dispute_id"
+);
 
 macro_rules! payout {
     () => {
@@ -104,21 +120,34 @@ const PAYOUTS: &str = concat!(
       order by created_at, payout_id"
 );
 
-const INVOICES: &str = "
-    select jsonb_build_object('account', i.account, 'invoice_id', i.invoice_id,
-      'invoice', i.stripe_invoice, 'number', i.number, 'customer', i.customer, 'status', i.status,
-      'stripe_status', i.stripe_status, 'currency', i.currency, 'due', i.amount_due_cents,
-      'paid', i.amount_paid_cents, 'remaining', i.amount_remaining_cents, 'total', i.total_cents,
-      'livemode', i.livemode, 'due_at', i.due_at, 'created_at', i.created_at,
-      'updated_at', i.updated_at, 'payments', coalesce(p.payments, '[]'))
-    from pay.invoice as i
+macro_rules! invoice {
+    ($more:literal) => {
+        concat!(
+            "jsonb_build_object('account', i.account, 'invoice_id', i.invoice_id,
+              'invoice', i.stripe_invoice, 'number', i.number, 'customer', i.customer,
+              'status', i.status, 'stripe_status', i.stripe_status, 'currency', i.currency,
+              'due', i.amount_due_cents, 'paid', i.amount_paid_cents,
+              'remaining', i.amount_remaining_cents, 'total', i.total_cents,
+              'livemode', i.livemode, 'due_at', i.due_at, 'created_at', i.created_at,
+              'updated_at', i.updated_at",
+            $more,
+            ")"
+        )
+    };
+}
+
+const INVOICES: &str = concat!(
+    "select ",
+    invoice!(", 'payments', coalesce(p.payments, '[]')"),
+    " from pay.invoice as i
     left join lateral (
       select jsonb_agg(jsonb_build_object('payment', stripe_payment, 'txn_id', txn_id,
         'amount', amount_cents, 'status', status) order by stripe_payment) as payments
       from pay.invoice_payment where invoice_id = i.invoice_id) as p on true
     where i.invoice_id = any($8)
       or i.invoice_id in (select invoice_id from pay.invoice_payment where txn_id = any($4))
-    order by i.created_at, i.invoice_id";
+    order by i.created_at, i.invoice_id"
+);
 
 const QUOTES: &str = "
     select jsonb_build_object('quote_id', quote_id, 'order_id', order_id, 'buyer', buyer_id,
@@ -145,6 +174,14 @@ const PROVIDERS: &str = "
       or stripe_acct in (select destination_account from pay.txn where txn_id = any($4))
       or stripe_acct in (select destination_account from pay.payout where payout_id = any($7))
     order by user_id";
+
+/// One row of each kind as JSON, for lists of them: of `pay.txn as t`, `pay.refund`, `pay.dispute`,
+/// `pay.payout` and `pay.invoice as i`.
+pub(crate) const PAYMENT: &str = payment!("");
+pub(crate) const REFUND: &str = refund!();
+pub(crate) const DISPUTE: &str = dispute!();
+pub(crate) const PAYOUT: &str = payout!();
+pub(crate) const INVOICE: &str = invoice!("");
 
 // Of a quote: its other payments. Of an invoice: what pays it. Of a connected account or provider:
 // destination charges, direct charges, and whatever money is owed for.

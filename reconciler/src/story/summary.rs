@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::story::{Story, amount, text};
+use super::{Story, amount, text};
 
 /// Where an id is looked for, in this order: the section, what its rows are called, and the fields
 /// that may hold the id.
