@@ -8,6 +8,7 @@ pub mod demo;
 pub mod domain_events;
 pub mod inputs;
 pub mod load;
+pub mod metrics;
 pub mod process;
 pub mod stack;
 pub mod system;

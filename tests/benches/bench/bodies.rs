@@ -4,12 +4,29 @@ use domain::peek::{Peek, peek};
 use domain::record::header;
 use harness::demo::default_corpus;
 use harness::load::{self, Payload};
-use lifecycles::{Rng, Stripe};
+use lifecycles::{Lifecycle, Rng, Stripe};
 
 /// Stripe's time of the first event: lifecycles reach into the future from here.
 const START: i64 = 1_750_000_000;
 /// Fewest events that a lifecycle of the mix has on average.
 const EVENTS_A_LIFECYCLE: usize = 3;
+
+/// Whole lifecycles, and their events in the order of their time at Stripe.
+pub(crate) struct Lives {
+    /// The lifecycles: their inputs, and what they must come to.
+    pub(crate) lives: Vec<Lifecycle>,
+    /// Their events.
+    pub(crate) payloads: Vec<Payload>,
+}
+
+impl Lives {
+    /// This many lifecycles of every kind in turn. Another seed gives others with other ids.
+    pub(crate) fn new(seed: u64, count: usize) -> Self {
+        let lives = Stripe::new(seed, START).mixed(count);
+        let payloads = load::generated(&lives);
+        Self { lives, payloads }
+    }
+}
 
 /// This many events of lifecycles, each once, in the order of their time at Stripe. Another seed
 /// gives other events with other ids.

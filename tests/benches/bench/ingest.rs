@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use domain::peek::peek;
 use domain::signature::{Key, sign, verify};
 use harness::bench::{
-    Options, Part, Report, Spread, Table, Usage, in_turn, median, pause_part, resume_part,
+    Options, Part, Report, Spread, Table, Usage, float, in_turn, median, mib, pause_part,
+    resume_part,
 };
 use harness::load::Payload;
 use harness::process::{Process, free_address};
@@ -27,8 +28,6 @@ const CONNECTIONS: [usize; 3] = [16, 64, 256];
 const MIDDLE: usize = 64;
 /// Connections while Kafka is away: more than may be in flight.
 const CROWD: usize = 2000;
-/// Bytes of a MiB.
-const MIB: f64 = 1_048_576.0;
 
 /// What a person can choose.
 #[derive(Debug, Clone, clap::Args)]
@@ -142,7 +141,15 @@ impl Bench {
         );
         let mut cpu = Table::new(
             "CPU of a webhook, microseconds",
-            ["connections", "ratio to floor + peek", "ingest", "floor", "HMAC alone", "peek alone"],
+            [
+                "connections",
+                "ratio to floor + peek",
+                "ingest",
+                "floor",
+                "HMAC alone",
+                "peek alone",
+                "sender",
+            ],
         );
         let mut memory =
             Table::new("Peak resident memory, MiB", ["load", "ratio", "ingest", "floor"]);
@@ -169,7 +176,9 @@ impl Bench {
             }
             let us = |samples: &[Sample]| median(samples.iter().map(|it| it.cpu_us));
             let (ours, least) = (us(&ingest), us(&floor));
-            cpu.row(label, [ours / (least + peek_us), ours, least, hmac_us, peek_us]);
+            let sender = ingest.iter().map(|it| it.sent.cpu_seconds / float(it.sent.requests));
+            let sender = median(sender) * 1e6;
+            cpu.row(label, [ours / (least + peek_us), ours, least, hmac_us, peek_us, sender]);
             let mib = |samples: &[Sample]| median(samples.iter().map(|it| mib(it.peak_rss)));
             let (ours, least) = (mib(&ingest), mib(&floor));
             memory.row(format!("{connections} connections"), [ours / least, ours, least]);
@@ -257,19 +266,17 @@ impl Bench {
         .await
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "counts")]
     async fn measure(&self, server: &Server, load: &Load) -> anyhow::Result<Sample> {
         let pid = server.process.id();
         Usage::forget_peak(pid)?;
         let before = Usage::of(pid)?;
         let sent = load::send(server.address, load).await?;
         let after = Usage::of(pid)?;
-        let cpu_us = after.cpu_since(before) * 1e6 / sent.requests as f64;
+        let cpu_us = after.cpu_since(before) * 1e6 / float(sent.requests);
         Ok(Sample { sent, cpu_us, peak_rss: after.peak_rss })
     }
 
     /// The signature's check and the peek by themselves: microseconds a body.
-    #[expect(clippy::cast_precision_loss, reason = "counts")]
     fn alone(&self) -> (f64, f64) {
         let keys = [Key::new(SECRET)];
         let now = 1_800_000_000;
@@ -279,7 +286,7 @@ impl Bench {
             let rounds = (0..self.options.or_short(7, 1)).map(|_| {
                 let begin = Instant::now();
                 (0..self.bodies.len()).for_each(work);
-                begin.elapsed().as_secs_f64() * 1e6 / self.bodies.len() as f64
+                begin.elapsed().as_secs_f64() * 1e6 / float(self.bodies.len())
             });
             median(rounds.collect::<Vec<_>>())
         };
@@ -308,9 +315,4 @@ impl Drop for Paused {
             eprintln!("bench: {} may still be paused: {error:#}", self.0.as_str());
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "for a table")]
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / MIB
 }

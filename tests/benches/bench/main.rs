@@ -6,8 +6,15 @@
 #![forbid(unsafe_code)]
 
 mod bodies;
+mod cost;
+mod database;
+mod e2e;
+mod fill;
+mod flow;
 mod ingest;
 mod load;
+mod memory;
+mod project;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -38,6 +45,14 @@ Examples:
 enum Command {
     /// Webhooks a second, CPU, latency and memory of ingest, against bare hyper and rdkafka
     Ingest(ingest::Args),
+    /// Events a second of the projector, against the same rows written by who knows them already
+    Project(project::Args),
+    /// From a webhook's answer until its rows are visible, at a steady rate
+    E2e(e2e::Args),
+    /// Memory and speed over a long run, and bytes an event in PostgreSQL
+    Memory(memory::Args),
+    /// Requests to S3 and Firehose, WAL and CPU seconds of a million events
+    Cost(cost::Args),
     /// Every benchmark, one after the other
     All(Options),
     /// Sends requests; started by benchmarks
@@ -57,18 +72,33 @@ fn run(command: Command) -> anyhow::Result<()> {
         // One thread: what sends takes as little as it can from what is measured.
         Command::Load(args) => single()?.block_on(load::run(&args)),
         Command::Floor(args) => many()?.block_on(ingest::floor::run(&args)),
-        Command::Ingest(args) => many()?.block_on(async {
-            print(&args.options, &[ingest::run(&args).await?]);
+        command => many()?.block_on(async {
+            let (options, reports) = measure(command).await?;
+            print(&options, &reports);
             Ok(())
         }),
-        Command::All(options) => many()?.block_on(all(&options)),
     }
 }
 
-async fn all(options: &Options) -> anyhow::Result<()> {
-    let reports = [ingest::run(&ingest::Args::new(options)).await.context("ingest")?];
-    print(options, &reports);
-    Ok(())
+async fn measure(command: Command) -> anyhow::Result<(Options, Vec<Report>)> {
+    Ok(match command {
+        Command::Ingest(args) => (args.options.clone(), vec![ingest::run(&args).await?]),
+        Command::Project(args) => (args.options.clone(), vec![project::run(&args).await?]),
+        Command::E2e(args) => (args.options.clone(), vec![e2e::run(&args).await?]),
+        Command::Memory(args) => (args.options.clone(), vec![memory::run(&args).await?]),
+        Command::Cost(args) => (args.options.clone(), vec![cost::run(&args).await?]),
+        Command::All(options) => {
+            let reports = vec![
+                ingest::run(&ingest::Args::new(&options)).await.context("ingest")?,
+                project::run(&project::Args::new(&options)).await.context("project")?,
+                e2e::run(&e2e::Args::new(&options)).await.context("e2e")?,
+                memory::run(&memory::Args::new(&options)).await.context("memory")?,
+                cost::run(&cost::Args::new(&options)).await.context("cost")?,
+            ];
+            (options, reports)
+        }
+        Command::Load(_) | Command::Floor(_) => unreachable!("processes of their own"),
+    })
 }
 
 fn print(options: &Options, reports: &[Report]) {

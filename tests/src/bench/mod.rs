@@ -9,7 +9,7 @@ mod rounds;
 mod usage;
 
 pub use machine::Machine;
-pub use report::{Report, Table, number};
+pub use report::{Report, Table, float, mib, number};
 pub use rounds::{Spread, in_turn, median};
 pub use usage::{Part, Usage, pause_part, resume_part};
 

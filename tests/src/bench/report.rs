@@ -120,6 +120,18 @@ pub fn number(value: f64) -> String {
     format!("{}{}", if value < 0.0 { "-" } else { "" }, groups.join(" "))
 }
 
+/// A count as a number to calculate with; exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "counts are smaller")]
+pub fn float(count: usize) -> f64 {
+    count as f64
+}
+
+/// Bytes in MiB.
+#[expect(clippy::cast_precision_loss, reason = "for a table")]
+pub fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
