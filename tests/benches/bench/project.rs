@@ -115,7 +115,7 @@ async fn project(system: &System, lives: &Lives, processes: usize) -> anyhow::Re
     let mut projectors = Vec::new();
     for number in 0..processes {
         // It is silent while it stands still, and yet it stays in its group.
-        let settings = [("KAFKA_SESSION_TIMEOUT", "2m")];
+        let settings = [("KAFKA_SESSION_TIMEOUT", "45s")];
         let name = format!("projector-{number}");
         projectors.push(system.reconciler(&name, "project", &settings).await?);
     }
