@@ -71,23 +71,14 @@ impl Process {
 
     /// Asks it to end, as an orchestrator does, and waits for that.
     pub async fn terminate(self, deadline: Duration) -> anyhow::Result<ExitStatus> {
-        self.signal("-TERM")?;
+        self.signal("TERM")?;
         self.ended(deadline).await
     }
 
     /// Asks it to end, as a person at a terminal does, and waits for that.
     pub async fn interrupt(self, deadline: Duration) -> anyhow::Result<ExitStatus> {
-        self.signal("-INT")?;
+        self.signal("INT")?;
         self.ended(deadline).await
-    }
-
-    fn signal(&self, signal: &str) -> anyhow::Result<()> {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args([signal, &id]).status().context("running kill")?;
-        if !sent.success() {
-            bail!("{} was gone already: {}", self.name, self.last_words());
-        }
-        Ok(())
     }
 
     /// Waits until it ends by itself.
@@ -99,6 +90,16 @@ impl Process {
         })
         .await?;
         ended.with_context(|| format!("{} has no exit status", self.name))
+    }
+
+    /// Sends it a signal, `STOP` for example.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status().context("running kill")?;
+        if !sent.success() {
+            bail!("{} was gone already: {}", self.name, self.last_words());
+        }
+        Ok(())
     }
 
     /// Ends it as a crash would: at once, with nothing said.
