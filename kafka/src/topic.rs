@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use service::exit::ConfigError;
@@ -212,6 +213,8 @@ impl ClientContext for Quiet {
         tracing::debug!(%error, reason, "librdkafka");
     }
 }
+
+impl ConsumerContext for Quiet {}
 
 fn entry<T: std::str::FromStr>(
     config: &ConfigResource,

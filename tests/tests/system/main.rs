@@ -24,8 +24,8 @@ mod redrive;
 mod registers;
 mod signatures;
 mod sinks;
-mod way;
 mod traces;
+mod way;
 
 use harness::stack::Stack;
 use harness::system::System;
