@@ -17,7 +17,11 @@ const ROLES: &str = "project,archive,publish";
 const OLD_SECRET: &str = "whsec_old";
 
 /// Listed, but there only when something is wrong.
-const WHEN_WRONG: [&str; 2] = ["ingest_topic_warning", "reconciler_topic_warning"];
+const WHEN_WRONG: [&str; 3] = [
+    "ingest_topic_warning",
+    "reconciler_topic_warning",
+    "reconciler_discrepancies_open_minor_units",
+];
 
 /// How many requests were sent of each kind.
 struct Traffic {
@@ -150,6 +154,7 @@ fn ingest_agrees(it: &Scrape, traffic: &Traffic) {
         ("ingest_publish_errors_total", 0),
         ("ingest_in_flight_requests", 0),
         ("ingest_max_in_flight_requests", 1024),
+        ("ingest_secret_active", 2),
         ("ingest_draining", 0),
         ("service_ready", 1),
         ("kafka_client_broker_up", 1),
@@ -173,6 +178,7 @@ fn projection_agrees(it: &Scrape, traffic: &Traffic) {
     equal(it, "reconciler_webhook_to_row_seconds_count", &[], traffic.distinct);
     is_recent(it, "reconciler_ledger_checked_timestamp_seconds", &[]);
     equal(it, "reconciler_ledger_unbalanced_currencies", &[], 0);
+    equal(it, "reconciler_ledger_balance_minor_units", &[], 0);
     let batches = it.count("reconciler_apply_seconds_count", &[]);
     equal(it, "reconciler_batch_records_count", &[("role", "project")], batches);
     for step in ["insert_events", "lock_objects", "write_txns", "write_ledger", "commit"] {
@@ -192,6 +198,7 @@ async fn sinks_agree(it: &Scrape, system: &System) {
     }
     let queued = it.count("reconciler_domain_events_queued_total", &[]);
     equal(it, "reconciler_publish_events_total", &[("result", "sent")], queued);
+    equal(it, "reconciler_publish_delay_seconds_count", &[], queued);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,6 +223,7 @@ async fn what_is_exported_is_listed_and_agrees_with_the_traffic() {
     let it = scrape_once(reconciler.admin, "all done, sampled, and statistics", |it| {
         up(("client", "publish"))(it)
             && it.count("reconciler_lag_records", &[]) == 0
+            && it.count("reconciler_position_lag_records", &[]) == 0
             && it.count("reconciler_quarantine_open_records", &[]) == 1
             && it.count("reconciler_archive_records_total", &[]) == traffic.accepted
     })
