@@ -40,6 +40,9 @@ for (const id of document.querySelectorAll(".copy")) {
   id.after(button);
 }
 
+// Where the menu is a strip, its current page is in sight.
+document.querySelector(".menu [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // Times are UTC; a title adds the reader's own.
 for (const time of document.querySelectorAll("time[title]")) {
   const moment = new Date(time.dateTime);

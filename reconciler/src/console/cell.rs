@@ -261,6 +261,8 @@ pub(super) fn plain(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use serde_json::json;
 
     use super::*;
@@ -303,8 +305,8 @@ mod tests {
             Show::Page("open"),
             Show::Dashboard,
         ] {
-            let fields: &[&str] = if show == Show::Money { &["n"] } else { &["it"] };
-            let table = Table::of(EVIL, &[Column("It", show, fields)], &[row.clone()]);
+            let field: &[&str] = if show == Show::Money { &["n"] } else { &["it"] };
+            let table = Table::of(EVIL, &[Column("It", show, field)], from_ref(&row));
             let html = table.render().unwrap();
             assert!(!html.contains("<script") && !html.contains("'\""), "{show:?}: {html}");
         }

@@ -12,7 +12,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::assets;
 use super::page::html;
 use super::problem::Problem;
 use super::web::Console;
@@ -22,16 +21,6 @@ use super::web::Console;
 struct Page {
     next: String,
     is_refused: bool,
-}
-
-impl Page {
-    fn style(&self) -> &'static str {
-        &assets::STYLE.path
-    }
-
-    fn icon(&self) -> &'static str {
-        &assets::ICON.path
-    }
 }
 
 /// Where to go after the login.

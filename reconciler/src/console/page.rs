@@ -3,14 +3,13 @@
 use axum::response::Html;
 
 use super::access::{Proof, Visitor};
-use super::assets;
 use super::problem::Problem;
 
 /// A page's answer.
 pub(super) type Answer = Result<Html<String>, Problem>;
 
 /// The pages that the menu names: address and name.
-const MENU: [(&str, &str); 11] = [
+pub(super) const MENU: [(&str, &str); 11] = [
     ("/", "Overview"),
     ("/payments", "Payments"),
     ("/refunds", "Refunds"),
@@ -44,22 +43,6 @@ impl Frame {
             visitor: visitor.name.clone(),
             has_session: visitor.proof == Proof::Session,
         }
-    }
-
-    pub(super) fn menu(&self) -> &'static [(&'static str, &'static str)] {
-        &MENU
-    }
-
-    pub(super) fn style(&self) -> &'static str {
-        &assets::STYLE.path
-    }
-
-    pub(super) fn script(&self) -> &'static str {
-        &assets::SCRIPT.path
-    }
-
-    pub(super) fn icon(&self) -> &'static str {
-        &assets::ICON.path
     }
 }
 

@@ -4,8 +4,6 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
-use super::assets;
-
 /// SQLSTATE of a statement that took longer than it may.
 const QUERY_CANCELED: &str = "57014";
 

@@ -1,4 +1,8 @@
 //! Who may see the console, and its limits.
+#![expect(
+    clippy::struct_field_names,
+    reason = "the field names are the names of flags and variables"
+)]
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
