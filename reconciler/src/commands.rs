@@ -1,6 +1,7 @@
 //! What the program can do beside following the topic.
 
 pub(crate) mod archive;
+pub(crate) mod changes;
 pub(crate) mod hash;
 pub(crate) mod inspect;
 pub(crate) mod migrate;

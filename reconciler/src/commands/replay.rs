@@ -1,47 +1,47 @@
 //! `reconciler replay`: applies records of the past once more, by the code and under the locks of
 //! live traffic, which has the right of way. See docs/adr/0021-replay.md.
 
+mod arguments;
 mod ask;
+mod choice;
 mod lane;
 mod pace;
 mod plan;
 mod progress;
+mod rehearse;
 mod report;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand};
+use anyhow::bail;
+use clap::Subcommand;
 use serde_json::json;
 use service::exit::{ConfigError, Outcome};
-use service::{signals, units};
-use sqlx::{PgPool, Row as _};
+use service::signals;
+use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::arguments::{ArchiveArguments, Common, TopicArguments};
+use self::choice::Choice;
 use self::lane::{Lane, Work};
 use self::pace::Pace;
 pub(crate) use self::plan::place;
-use self::plan::{Asked, Plan, Source};
+use self::plan::{Plan, Source};
 use self::progress::Progress;
 use crate::aws;
-use crate::cli::Read;
-use crate::config::{self, Livemode, Project, Sinks};
-use crate::database::{self, Timeouts};
 use crate::fault::{Backoff, Decision, Fault, note};
-use crate::operation::{self, Operator, Stopped};
+use crate::operation::{self, Stopped};
 use crate::s3::Bucket;
 use crate::source::archive::{Ahead, Archive};
-use crate::source::filter::{self, Filter, Moment};
+use crate::source::filter::Moment;
 use crate::source::topic::{Log, Part};
 use crate::store::Store;
 use crate::store::replay::{self as position, Counts};
 
-/// Connections beside those of the workers: for the lag, the progress and the end.
-const MORE_CONNECTIONS: u32 = 3;
 /// How often reading starts over from the stored place after a connection to Postgres broke.
 const MAX_STARTS: u32 = 20;
 
@@ -75,122 +75,6 @@ pub(crate) enum Command {
     /// Every record is held against its manifest, and every manifest against the one before it,
     /// before anything of the segment is applied. What is damaged ends the replay and is named.
     Archive(ArchiveArguments),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TopicArguments {
-    /// A part of a partition; `..` alone is all of it, TO is not read. Several times for several
-    #[arg(long = "offset", value_name = "PARTITION:FROM..TO")]
-    offsets: Vec<Part>,
-    /// A partition, all of it; several times for several
-    #[arg(long = "partition", value_name = "PARTITION")]
-    partitions: Vec<u16>,
-    #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    kafka: kafka::Options,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ArchiveArguments {
-    /// One day, UTC: short for --from and --to
-    #[arg(long, value_name = "DAY", value_parser = filter::date, conflicts_with_all = ["from", "to"])]
-    date: Option<Moment>,
-    /// A partition; several times for several
-    #[arg(long = "partition", value_name = "PARTITION")]
-    partitions: Vec<u16>,
-    /// The segment of one manifest, by the manifest's key
-    #[arg(long, value_name = "KEY", conflicts_with_all = ["partitions", "topic_id"])]
-    manifest: Option<String>,
-    /// Which topic's archive, where several lie under the prefix
-    #[arg(long, value_name = "ID")]
-    topic_id: Option<String>,
-    /// Segments of a partition that are fetched and checked ahead
-    #[arg(long, env = "REPLAY_AHEAD_SEGMENTS", value_name = "SEGMENTS", default_value_t = 2)]
-    ahead_segments: usize,
-    /// Bytes of all that is read ahead, before compression; in memory it takes about twice as much
-    #[arg(long, env = "REPLAY_AHEAD_BYTES", value_name = "BYTES", default_value = "128MiB",
-        value_parser = units::bytes)]
-    ahead_bytes: usize,
-    /// Bucket of the archive
-    #[arg(long, env)]
-    s3_bucket: String,
-    /// Prefix of every key
-    #[arg(long, env, default_value = "")]
-    s3_prefix: String,
-    #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    kafka: Option<kafka::Options>,
-}
-
-/// What both have.
-#[derive(Debug, Args)]
-struct Common {
-    #[command(flatten)]
-    filter: Filter,
-    /// Go on with a replay that was stopped, failed or killed, with all that was chosen then
-    #[arg(long, value_name = "OPERATION")]
-    resume: Option<i64>,
-    /// Change nothing; say which rows and balances would change and how
-    #[arg(long, conflicts_with = "resume")]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-    /// Ask before more records than this; without a terminal, refuse
-    #[arg(long, env = "REPLAY_CONFIRM_ABOVE", value_name = "RECORDS", default_value_t = 10_000)]
-    confirm_above: u64,
-    /// Which events count, as for `reconciler run`
-    #[arg(long, env, value_enum)]
-    livemode: Livemode,
-    #[command(flatten)]
-    beside: Beside,
-    #[command(flatten)]
-    by: Operator,
-    #[command(flatten)]
-    read: Read,
-    #[command(flatten)]
-    project: Project,
-    #[command(flatten)]
-    breaker: config::Breaker,
-    #[command(flatten)]
-    sinks: Sinks,
-    #[command(flatten)]
-    forecast: config::Forecast,
-}
-
-/// How it goes beside live traffic.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Beside live traffic")]
-struct Beside {
-    /// Partitions that are applied at the same time; without it, one for each core
-    #[arg(long, env = "REPLAY_WORKERS")]
-    workers: Option<u16>,
-    /// Records in one transaction, fewer than live ones so that those wait less
-    #[arg(long, env = "REPLAY_BATCH_RECORDS", value_name = "RECORDS", default_value_t = 200)]
-    batch_records: usize,
-    /// Most records a second; without it, as fast as it goes
-    #[arg(long, env = "REPLAY_MAX_RATE", value_name = "RECORDS")]
-    max_rate: Option<u32>,
-    /// Wait while the role project is further behind than this. Not while it stands still, as when
-    /// it is down. Needs Kafka: `replay archive` looks only if `KAFKA_BROKERS` is set
-    #[arg(long, env = "REPLAY_MAX_LIVE_LAG", value_name = "RECORDS", default_value_t = 1000)]
-    max_live_lag: u64,
-    /// How long a statement may wait for a lock before its batch gives way and is tried again
-    #[arg(long, env = "REPLAY_LOCK_TIMEOUT", default_value = "1s", value_parser = units::duration)]
-    lock_timeout: Duration,
-    /// How long a statement may take
-    #[arg(long, env = "REPLAY_STATEMENT_TIMEOUT", default_value = "30s",
-        value_parser = units::duration)]
-    statement_timeout: Duration,
-}
-
-impl Beside {
-    fn workers(&self) -> u16 {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.workers.unwrap_or_else(|| u16::try_from(cores).unwrap_or(u16::MAX)).max(1)
-    }
 }
 
 /// Carries out the command.
@@ -263,67 +147,6 @@ async fn archive(arguments: ArchiveArguments) -> anyhow::Result<Outcome> {
     Replay { common, plan, pool, log }.run().await
 }
 
-impl Common {
-    /// What clap cannot check. Nothing is opened yet.
-    fn check(&self) -> Result<(), ConfigError> {
-        self.breaker.check()?;
-        self.project.settings(self.livemode)?;
-        if self.beside.batch_records == 0 {
-            return Err(ConfigError::new("REPLAY_BATCH_RECORDS", "must not be 0"));
-        }
-        if self.beside.max_rate == Some(0) {
-            return Err(ConfigError::new("REPLAY_MAX_RATE", "must not be 0"));
-        }
-        if let (Some(from), Some(to)) = (self.filter.from, self.filter.to)
-            && to <= from
-        {
-            return Err(ConfigError::new("--to", "is not after --from"));
-        }
-        Ok(())
-    }
-
-    /// A replay that goes on is about what it was about.
-    fn check_resumed(&self, is_named: bool) -> Result<(), ConfigError> {
-        if self.resume.is_some() && (is_named || self.filter != Filter::default()) {
-            let problem = "goes on with what was chosen when that operation began; choose nothing";
-            return Err(ConfigError::new("--resume", problem));
-        }
-        Ok(())
-    }
-
-    fn pool(&self) -> Result<PgPool, ConfigError> {
-        let beside = &self.beside;
-        let timeouts = Timeouts { statement: beside.statement_timeout, lock: beside.lock_timeout };
-        let connections = u32::from(beside.workers()) + MORE_CONNECTIONS;
-        database::pool_with(&self.read.database.url()?, "replay", connections, timeouts)
-    }
-
-    /// What the replay that is to go on was asked for; none if none is.
-    async fn resumed(&self, pool: &PgPool, command: &str) -> anyhow::Result<Option<Asked>> {
-        let Some(id) = self.resume else { return Ok(None) };
-        let row = sqlx::query(
-            "select command, arguments, outcome from pay.operation where operation_id = $1",
-        )
-        .bind(id)
-        .fetch_optional(pool)
-        .await
-        .context("reading the operation")?;
-        let row = row.with_context(|| {
-            format!("there is no operation {id}; `reconciler operations` lists them")
-        })?;
-        let (was, outcome): (String, Option<String>) =
-            (row.try_get("command")?, row.try_get("outcome")?);
-        if was != command {
-            bail!("operation {id} is a `{was}`, not a `{command}`");
-        }
-        if let Some(outcome @ ("done" | "found")) = outcome.as_deref() {
-            bail!("operation {id} is over: {outcome}");
-        }
-        let asked = serde_json::from_value(row.try_get("arguments")?);
-        Ok(Some(asked.context("the operation's arguments")?))
-    }
-}
-
 /// A replay that is planned.
 struct Replay {
     common: Common,
@@ -335,6 +158,9 @@ struct Replay {
 
 impl Replay {
     async fn run(self) -> anyhow::Result<Outcome> {
+        if self.common.dry_run {
+            return self.rehearse().await;
+        }
         if self.common.resume.is_none() {
             ask::whether(self.plan.at_most(), &self.common)?;
         }
@@ -399,8 +225,7 @@ impl Replay {
     /// Applies from the stored place on, until all is done or it is told to stop.
     async fn attempt(&self, operation: i64, stop: &CancellationToken) -> Result<(), Fault> {
         let mut marks = position::load(&self.pool, operation).await?;
-        let chosen: u64 = marks.iter().map(|it| it.counts.read - it.counts.skipped).sum();
-        let limit = self.plan.asked.filter.limit.unwrap_or(u64::MAX);
+        let choice = Choice::new(self.plan.asked.filter.clone(), &marks);
         marks.retain(|mark| mark.range.from < mark.range.to);
         let ranges: Vec<_> = marks.iter().map(|mark| mark.range).collect();
         let queues = self.plan.source.read(&ranges, &self.plan.asked.filter).await?;
@@ -412,13 +237,12 @@ impl Replay {
         let work = Arc::new(Work {
             store: self.store()?,
             operation,
-            filter: self.plan.asked.filter.clone(),
+            choice,
             batch: (beside.batch_records, common.project.batch().bytes),
             breaker: common.breaker.limits(),
             workers: Semaphore::new(beside.workers().into()),
             pace: pace.clone(),
             progress: progress.clone(),
-            left: AtomicU64::new(limit.saturating_sub(chosen)),
             proved: AtomicBool::new(false),
             stop: stop.child_token(),
         });

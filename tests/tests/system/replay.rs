@@ -11,6 +11,7 @@ use lifecycles::{Delivery, Event, Stripe};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
+use crate::changes::{changes, rows};
 use crate::raw;
 use crate::redrive::Said;
 
@@ -77,13 +78,6 @@ async fn positions(system: &System) -> Vec<(String, i32, i64)> {
     sqlx::query_as(query).fetch_all(&system.pool).await.unwrap()
 }
 
-/// A database in which nothing has ever happened.
-async fn empty(system: &System) {
-    let drop = "drop schema pay, acc cascade; drop table _sqlx_migrations";
-    sqlx::raw_sql(drop).execute(&system.pool).await.unwrap();
-    system.command("reconciler", &["migrate"]).unwrap();
-}
-
 /// When each row last changed: a write that changes nothing would show.
 async fn touched(system: &System) -> Vec<String> {
     let query = "select t.id || ' ' || t.updated_at from (
@@ -132,7 +126,7 @@ async fn the_archive_alone_brings_an_empty_database_back() {
     follow(&system, &["project", "archive"]).await;
     let live = hash(&system);
     let facts = count(&system, "pay.fact where not held").await;
-    empty(&system).await;
+    system.empty_database().await.unwrap();
     assert_ne!(hash(&system), live);
     let summary = replayed(&system, &["archive"]);
     assert_eq!(hash(&system), live);
@@ -193,7 +187,7 @@ async fn a_stopped_and_a_killed_replay_go_on_where_they_were() {
     follow(&system, &["project", "archive"]).await;
     let (live, all) = (hash(&system), events.len());
     for signal in ["INT", "TERM", "KILL"] {
-        empty(&system).await;
+        system.empty_database().await.unwrap();
         let process = begin(&system, signal).await;
         let log = process.log.clone();
         if signal == "KILL" {
@@ -255,7 +249,7 @@ async fn live_traffic_is_applied_meanwhile_and_its_places_are_its_own() {
     assert_eq!(next, ends, "the projector's own places, moved by nobody else");
     assert!(live.process.terminate(DEADLINE).await.unwrap().success());
     let both = hash(&system);
-    empty(&system).await;
+    system.empty_database().await.unwrap();
     follow(&system, &["project"]).await;
     assert_eq!(hash(&system), both);
 }
@@ -290,6 +284,39 @@ async fn it_waits_while_the_projector_is_behind_and_moves() {
     }
     // It stands still now: after ten seconds nobody waits for it.
     assert!(process.ended(DEADLINE).await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_changes_nothing_and_tells_what_then_changes() {
+    let system = system("rehearsed").await;
+    raw::write_events(&system, &events(45, 25), PARTITIONS).await;
+    follow(&system, &["project"]).await;
+    let half = system.topic.ends().await.unwrap();
+    raw::write_events(&system, &events(46, 25), PARTITIONS).await;
+    follow(&system, &["archive"]).await;
+    for source in ["topic", "archive"] {
+        let (before, state) = (rows(&system.pool).await, hash(&system));
+        let places = positions(&system).await;
+        let told = replayed(&system, &[source, "--dry-run"]);
+        assert_eq!(rows(&system.pool).await, before, "{source}");
+        assert_eq!((hash(&system), positions(&system).await), (state, places), "{source}");
+        assert_eq!(count(&system, "pay.replay_position").await, 0, "{source}");
+        let done = replayed(&system, &[source]);
+        let after = rows(&system.pool).await;
+        assert_eq!(told["changes"], json!(changes(&before, &after)), "{source}");
+        for name in ["read", "skipped", "verdicts", "facts_new"] {
+            assert_eq!(told[name], done[name], "{source}: {name}");
+        }
+        assert!(told["rows_changed"].as_u64() > Some(0), "{source}: {told}");
+        let again = replayed(&system, &[source, "--dry-run"]);
+        assert_eq!(again["changes"], json!([]), "{source}");
+        // Back to the state before, for the other source.
+        system.empty_database().await.unwrap();
+        for (partition, next) in half.iter().enumerate() {
+            replayed(&system, &["topic", "--offset", &format!("{partition}:0..{next}")]);
+        }
+        sqlx::query("delete from pay.replay_position").execute(&system.pool).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -391,7 +418,7 @@ async fn a_segment_with_a_changed_byte_is_refused_whole() {
     };
     put(altered).await;
     let live = hash(&system);
-    empty(&system).await;
+    system.empty_database().await.unwrap();
     let said = replay(&system, &["archive"]);
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains(&key) && said.err.contains("was altered"), "{}", said.err);

@@ -1,7 +1,7 @@
 //! One partition of a replay: chosen, decoded and applied in the order of its offsets, beside others.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::event::decode;
@@ -9,12 +9,12 @@ use domain::record::RawRecord;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::choice::Choice;
 use super::pace::Pace;
 use super::progress::Progress;
 use crate::breaker::{self, Breaker};
 use crate::fault::{Backoff, Decision, Fault, note};
 use crate::isolate::{Search, set_aside};
-use crate::source::filter::Filter;
 use crate::source::{Chunk, Chunks, Range};
 use crate::store::replay::{Counts, Mark, Reach};
 use crate::store::{Applied, Item, Store};
@@ -30,7 +30,7 @@ const STORE_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Work {
     pub(super) store: Store,
     pub(super) operation: i64,
-    pub(super) filter: Filter,
+    pub(super) choice: Choice,
     /// Most records, and bytes, of a transaction.
     pub(super) batch: (usize, usize),
     pub(super) breaker: breaker::Limits,
@@ -38,8 +38,6 @@ pub(super) struct Work {
     pub(super) workers: Semaphore,
     pub(super) pace: Arc<Pace>,
     pub(super) progress: Arc<Progress>,
-    /// Records that may still be chosen.
-    pub(super) left: AtomicU64,
     /// Whether Postgres has accepted anything yet: before that, what it refuses may be its fault.
     pub(super) proved: AtomicBool,
     /// Ends every lane between two batches.
@@ -87,7 +85,7 @@ impl Lane {
             if self.stored >= self.range.to {
                 return Ok(());
             }
-            if self.work.left.load(Ordering::Relaxed) == 0 {
+            if self.work.choice.is_over() {
                 break;
             }
         }
@@ -104,7 +102,7 @@ impl Lane {
         for record in records.into_iter().filter(|record| within.contains(&record.offset)) {
             self.counts.read += 1;
             let next = record.offset + 1;
-            if self.chooses(&record) {
+            if self.work.choice.takes(&record) {
                 bytes += record.size();
                 chosen.push(record);
             } else {
@@ -125,12 +123,6 @@ impl Lane {
         }
         self.work.progress.reached(self.range.partition, end, &self.counts);
         Ok(!self.work.stop.is_cancelled())
-    }
-
-    fn chooses(&self, record: &RawRecord) -> bool {
-        let one_less = |left: u64| left.checked_sub(1);
-        self.work.filter.matches(record)
-            && self.work.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
     }
 
     /// Applies these records and moves the replay's place to `next`. Says whether to go on; if not,

@@ -142,7 +142,7 @@ impl Plan {
         let manifest = archive.next(&mut chain).await?;
         let manifest = manifest.filter(|manifest| manifest.first_offset == first);
         let manifest = manifest.with_context(|| format!("{key} is not there"))?;
-        let range = Range { partition, from: first, to: manifest.last_offset + 1 };
+        let range = Range { partition, from: first, to: manifest.next_offset() };
         let source = Source::Archive { archive, place, ahead };
         Ok(Self::new(source, filter, vec![key.to_owned()], vec![range]))
     }

@@ -1,7 +1,7 @@
 //! What a replay came to, for people and programs.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::Write;
 
 use serde_json::json;
 use service::stdout;
@@ -22,19 +22,25 @@ pub(super) fn print(
             document["done"] = is_done.into();
             return writeln!(out, "{document}");
         }
-        writeln!(out, "{} read, {} skipped by the filter", counts.read, counts.skipped)?;
-        if counts.erased > 0 {
-            writeln!(out, "{} are erased from the archive", counts.erased)?;
-        }
-        writeln!(out, "{}", listed(&counts.verdicts, "nothing to apply"))?;
-        writeln!(out, "rows changed: {}", counts.rows_changed)?;
-        let (facts, queued) = (counts.facts_new, counts.domain_events_queued);
-        writeln!(out, "facts new: {facts}, domain events queued: {queued}")?;
-        if !counts.quarantined.is_empty() {
-            writeln!(out, "quarantined: {}", listed(&counts.quarantined, ""))?;
-        }
+        tell(out, counts)?;
         writeln!(out, "operation {operation}")
     })?;
+    Ok(())
+}
+
+/// Writes what was done, or would be.
+pub(super) fn tell(out: &mut impl Write, counts: &Counts) -> std::io::Result<()> {
+    writeln!(out, "{} read, {} skipped by the filter", counts.read, counts.skipped)?;
+    if counts.erased > 0 {
+        writeln!(out, "{} are erased from the archive", counts.erased)?;
+    }
+    writeln!(out, "{}", listed(&counts.verdicts, "nothing to apply"))?;
+    writeln!(out, "rows changed: {}", counts.rows_changed)?;
+    let (facts, queued) = (counts.facts_new, counts.domain_events_queued);
+    writeln!(out, "facts new: {facts}, domain events queued: {queued}")?;
+    if !counts.quarantined.is_empty() {
+        writeln!(out, "quarantined: {}", listed(&counts.quarantined, ""))?;
+    }
     Ok(())
 }
 
