@@ -29,6 +29,7 @@ use self::arguments::{ArchiveArguments, Common, TopicArguments};
 use self::choice::Choice;
 use self::lane::{Lane, Work};
 use self::pace::Pace;
+pub(crate) use self::plan::place;
 use self::plan::{Plan, Source};
 use self::progress::Progress;
 use crate::aws;
