@@ -280,7 +280,7 @@ proptest! {
         let key = which.get(&segments);
         let object = archive.objects[key].clone();
         let at = at.index(object.len());
-        let before = object[..at].iter().filter(|byte| **byte == b'\n').count();
+        let before = object[..at].split(|byte| *byte == b'\n').count() - 1;
         let offset = first_offset(key).unwrap() + i64::try_from(before).unwrap();
         let mut flipped = object.clone();
         flipped[at] ^= bits;

@@ -38,8 +38,9 @@ async fn the_commands_of_the_page_do_what_it_says() {
         }
     }
     let script = format!("set -euo pipefail\n{}", commands());
-    let ran = Command::new("bash").args(["-c", &script]).env("SECRET", SECRET);
-    let output = ran.current_dir(&folder).output().unwrap();
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &script]).env("SECRET", SECRET).current_dir(&folder);
+    let output = bash.output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
 
