@@ -197,10 +197,7 @@ impl Replay {
                     // Told to stop: the next attempt ends at once.
                     stop.run_until_cancelled(tokio::time::sleep(delay)).await;
                 }
-                Err(fault) => {
-                    let cure = format!("once the cause is gone, go on with `{go_on}`");
-                    return Err(anyhow::Error::new(fault).context(cure));
-                }
+                Err(fault) => bail!("{fault}; once the cause is gone, go on with `{go_on}`"),
                 Ok(()) => break,
             }
         }
