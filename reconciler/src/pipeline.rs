@@ -156,10 +156,12 @@ impl Start {
     /// Ends with the guard.
     fn start_sampling(&self, topic: &Topic) -> anyhow::Result<DropGuard> {
         let (purpose, settings) = ("sample", &self.settings.sample);
-        let pool = database::pool_with(&self.url, purpose, 1, Timeouts {
-            statement: settings.sample_timeout,
-            ..Timeouts::default()
-        })?;
+        let pool = database::pool_with(
+            &self.url,
+            purpose,
+            1,
+            Timeouts { statement: settings.sample_timeout, ..Timeouts::default() },
+        )?;
         self.pools.add(purpose, &pool);
         let stop = CancellationToken::new();
         let log = Log::open(&self.settings.kafka, topic)?;

@@ -14,7 +14,6 @@ use std::time::Duration;
 use kafka::Quiet;
 use kafka::topic::{self, Topic};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
@@ -196,4 +195,3 @@ fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<(), Fault
     let spawned = std::thread::Builder::new().name(name).spawn(work);
     spawned.map(drop).map_err(|error| Fault::halt("starting a thread", error))
 }
-

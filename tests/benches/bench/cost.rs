@@ -55,7 +55,9 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<Report> {
         let flow = &flow;
         async move { flow.metric("reconciler_publish_call_seconds_count", &[("sink", sink)]).await }
     };
-    let facts = flow.metric("reconciler_publish_events_total", &[("sink", "firehose"), ("result", "sent")]).await?;
+    let facts = flow
+        .metric("reconciler_publish_events_total", &[("sink", "firehose"), ("result", "sent")])
+        .await?;
     let (firehose, kafka) = (calls("firehose").await?, calls("kafka").await?);
     anyhow::ensure!(segments > 0.0 && firehose > 0.0, "nothing was archived or published");
     let million = |value: f64| value / float(count) * MILLION;

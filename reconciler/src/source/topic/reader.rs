@@ -8,7 +8,7 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::mpsc;
 
-use super::{POLL, ROLE, Quiet};
+use super::{POLL, Quiet, ROLE};
 use crate::fault::Fault;
 use crate::feed::copy;
 use crate::source::{Chunk, Range, ReadError};
