@@ -33,6 +33,6 @@ ENTRYPOINT ["/usr/local/bin/ingest"]
 
 FROM runtime AS reconciler
 COPY --from=build /out/reconciler /usr/local/bin/reconciler
-EXPOSE 9465
+EXPOSE 9465 9466
 ENTRYPOINT ["/usr/local/bin/reconciler"]
 CMD ["run"]

@@ -22,7 +22,7 @@ create index stripe_object_customer on pay.stripe_object using hash (
   where kind in ('charge','payment_intent');
 create index stripe_object_last4 on pay.stripe_object using hash (
   (snapshot->'payment_method_details'->'card'->>'last4'))
-  where kind in ('charge','payment_intent');
+  where kind = 'charge';
 
 comment on index pay.stripe_object_customer is 'Search by cus_…; the console''s query repeats the expression.';
 comment on index pay.stripe_object_last4 is 'Search by a card''s last four digits; the console''s query repeats the expression.';

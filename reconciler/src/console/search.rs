@@ -139,7 +139,7 @@ async fn by_name(tx: &mut PgConnection, name: &str, rows: u16) -> Result<Vec<Gro
     let mut payments = select(query::PAYMENT, "pay.txn as t");
     payments.push(" where t.txn_id in (");
     if name.starts_with("cus_") {
-        payments.push(format!("{} and {CUSTOMER} = ", of_objects())).push_bind(name.to_owned());
+        payments.push(format!("{OF_OBJECTS} {CUSTOMER} = ")).push_bind(name.to_owned());
     } else {
         payments
             .push("select txn_id from pay.txn join pay.quote using (quote_id) where buyer_id = ");
@@ -165,7 +165,7 @@ async fn by_value(tx: &mut PgConnection, asked: &Asked, rows: u16) -> Result<Vec
     let mut payments = select(query::PAYMENT, "pay.txn as t");
     payments.push(" where true");
     if let Some(last4) = &asked.last4 {
-        payments.push(format!(" and t.txn_id in ({} and {LAST4} = ", of_objects()));
+        payments.push(format!(" and t.txn_id in ({OF_OBJECTS} {LAST4} = "));
         payments.push_bind(last4.clone()).push(")");
     }
     push_value(&mut payments, asked, "t.amount_cents", "t.currency", "t.created_at");
@@ -190,18 +190,17 @@ async fn by_value(tx: &mut PgConnection, asked: &Asked, rows: u16) -> Result<Vec
     Ok(groups)
 }
 
-/// What a snapshot says, written as the indexes of migration 029 have it.
-const CUSTOMER: &str = "(case jsonb_typeof(o.snapshot->'customer') when 'string'
-    then o.snapshot->>'customer' else o.snapshot->'customer'->>'id' end)";
-const LAST4: &str = "(o.snapshot->'payment_method_details'->'card'->>'last4')";
-
 /// SQL: the payments of intents and charges `o`, to be narrowed.
-fn of_objects() -> &'static str {
-    "select p.txn_id from pay.stripe_object as o
-     join pay.txn as p on p.account = o.account
-       and (p.stripe_ch = o.object_id or p.stripe_pi = any(o.links || o.object_id))
-     where o.kind in ('charge', 'payment_intent')"
-}
+const OF_OBJECTS: &str = "select p.txn_id from pay.stripe_object as o
+    join pay.txn as p on p.account = o.account
+      and (p.stripe_ch = o.object_id or p.stripe_pi = any(o.links || o.object_id))
+    where";
+/// What a snapshot says, and of which kinds, as the indexes of migration 029 have it.
+const CUSTOMER: &str = "o.kind in ('charge', 'payment_intent')
+    and (case jsonb_typeof(o.snapshot->'customer') when 'string'
+      then o.snapshot->>'customer' else o.snapshot->'customer'->>'id' end)";
+const LAST4: &str =
+    "o.kind = 'charge' and (o.snapshot->'payment_method_details'->'card'->>'last4')";
 
 fn select(row: &str, from: &str) -> QueryBuilder<Postgres> {
     QueryBuilder::new(format!("select {row} from {from}"))
