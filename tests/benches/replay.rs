@@ -2,7 +2,7 @@
 //! memory depends on the archive's size. Both run from an empty database, in turn, in one run: only
 //! the ratios mean something.
 //!
-//! `./dev bench replay`; without `--bench`, as the tests run it, it is short and checks only that it
+//! `./dev bench replay`, of `BENCH_LIFECYCLES` (4000); without `--bench`, as the tests run it, it is short and checks only that it
 //! works.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
@@ -40,11 +40,12 @@ struct Run {
 
 fn main() -> anyhow::Result<()> {
     let is_bench = std::env::args().any(|argument| argument == "--bench");
-    let size = if is_bench {
-        Size { lifecycles: 4000, rounds: 3 }
-    } else {
-        Size { lifecycles: 30, rounds: 1 }
+    let lifecycles = match std::env::var("BENCH_LIFECYCLES") {
+        Ok(number) => number.parse().context("BENCH_LIFECYCLES")?,
+        Err(_) => 4000,
     };
+    let size =
+        if is_bench { Size { lifecycles, rounds: 3 } } else { Size { lifecycles: 30, rounds: 1 } };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(measure(&size))
 }
