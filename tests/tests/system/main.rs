@@ -4,6 +4,7 @@
 
 mod archive;
 mod attack;
+mod attempts;
 mod breaker;
 mod configuration;
 mod consumer;
