@@ -9,6 +9,7 @@ use crate::derive::UNKNOWN;
 use crate::json::Doc;
 use crate::ledger::{Account, Subject, SubjectKind, Target};
 use crate::object::ObjectKey;
+use crate::object::checkout_session::CheckoutSession;
 use crate::quote::{self, Misfit, Part, Quotes, Share, UNQUOTED};
 use crate::row::{Discrepancy, Rows, Txn};
 use crate::settings::{Profile, Settings};
@@ -222,16 +223,24 @@ pub fn order_key(order_id: &str) -> ObjectKey {
     ObjectKey::new("", format!("order:{order_id}"))
 }
 
+/// The order that a key stands for, if it does.
+pub fn order_of(key: &ObjectKey) -> Option<&str> {
+    key.id.strip_prefix("order:").filter(|_| key.account.is_empty())
+}
+
 /// The quotes and orders that a snapshot itself names: a guess at what its payment will.
 pub fn hints(state: &ObjectState, settings: &Settings) -> Vec<ObjectKey> {
-    let Some(newest) = &state.newest else { return Vec::new() };
-    if settings.profile == Profile::Merchant {
-        return Vec::new();
-    }
-    let doc = Doc(&newest.value.doc);
-    let quote = doc.metadata(&settings.keys.quote_id).map(quote_key);
-    let order = doc.metadata(&settings.keys.order_id).map(order_key);
-    quote.into_iter().chain(order).collect()
+    let newest = state.newest.as_ref().filter(|_| settings.profile == Profile::Marketplace);
+    newest.map(|newest| hints_of(Doc(&newest.value.doc), settings)).unwrap_or_default()
+}
+
+/// The quotes and orders that a document names, in its metadata or as a checkout session's reference.
+pub fn hints_of(doc: Doc<'_>, settings: &Settings) -> Vec<ObjectKey> {
+    let session = CheckoutSession::read(doc);
+    let quotes = [doc.metadata(&settings.keys.quote_id), session.quote()];
+    let orders = [doc.metadata(&settings.keys.order_id), session.order()];
+    let quotes = quotes.into_iter().flatten().map(quote_key);
+    quotes.chain(orders.into_iter().flatten().map(order_key)).collect()
 }
 
 /// The quotes and orders that these payments name: what to lock and to read.

@@ -12,6 +12,7 @@ use domain::derive::{Unreadable, depends_on};
 use domain::event::{Decoded, Disposition, Rejected};
 use domain::fact::Fact;
 use domain::id::txn_id;
+use domain::json::Doc;
 use domain::object::ObjectKey;
 use domain::record::RawRecord;
 use domain::settings::{Profile, Settings};
@@ -250,13 +251,33 @@ impl Store {
             ids.extend(frontier.iter().cloned());
         }
         if self.settings.profile == Profile::Marketplace {
-            let txns: Vec<String> = ids.iter().map(|key| txn_id(&key.account, &key.id)).collect();
-            for (quote, order) in quote::hints(connection, &txns).await? {
-                ids.insert(settlement::quote_key(&quote));
-                ids.extend(order.map(|order| settlement::order_key(&order)));
-            }
+            let inputs = self.inputs(connection, &ids).await?;
+            ids.extend(inputs);
         }
         Ok(ids)
+    }
+
+    /// The quotes and orders of these objects' payments: what their rows name, what a checkout
+    /// session names whose payment has no row yet, and what is agreed for an order.
+    async fn inputs(
+        &self,
+        connection: &mut PgConnection,
+        ids: &BTreeSet<ObjectKey>,
+    ) -> sqlx::Result<BTreeSet<ObjectKey>> {
+        let mut inputs = BTreeSet::new();
+        let txns: Vec<String> = ids.iter().map(|key| txn_id(&key.account, &key.id)).collect();
+        for (quote, order) in quote::hints(connection, &txns).await? {
+            inputs.insert(settlement::quote_key(&quote));
+            inputs.extend(order.map(|order| settlement::order_key(&order)));
+        }
+        for session in object::sessions(connection, ids).await? {
+            inputs.extend(settlement::hints_of(Doc(&session), &self.settings));
+        }
+        let orders: Vec<&str> =
+            ids.iter().chain(&inputs).filter_map(settlement::order_of).collect();
+        let quotes = quote::of_orders(connection, &orders).await?;
+        inputs.extend(quotes.iter().map(|quote| settlement::quote_key(quote)));
+        Ok(inputs)
     }
 
     async fn attempt(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::aggregate::States;
 use domain::derive::depends_on;
 use domain::json::Doc;
-use domain::object::{Kind, ObjectKey};
+use domain::object::{Kind, ObjectKey, checkout_session};
 use domain::order::{Newest, OrderingKey};
 use domain::state::{Milestones, ObjectState, Snapshot};
 use futures::{Stream, TryStreamExt as _};
@@ -35,6 +35,25 @@ pub(super) async fn links(
     rows.iter()
         .map(|row| Ok(ObjectKey { account: row.try_get("account")?, id: row.try_get("id")? }))
         .collect()
+}
+
+/// The checkout sessions among these, of each no more than what may name a quote or an order.
+pub(super) async fn sessions(
+    connection: &mut PgConnection,
+    keys: &BTreeSet<ObjectKey>,
+) -> sqlx::Result<Vec<Value>> {
+    sqlx::query_scalar(
+        "select jsonb_build_object('metadata', snapshot -> 'metadata',
+           'client_reference_id', snapshot -> 'client_reference_id')
+         from pay.stripe_object
+         join unnest($1::text[], $2::text[]) as n(account, object_id) using (account, object_id)
+         where kind = $3",
+    )
+    .bind(column(keys, |key| key.account.as_str()))
+    .bind(column(keys, |key| key.id.as_str()))
+    .bind(checkout_session::NAME)
+    .fetch_all(connection)
+    .await
 }
 
 /// The objects whose rows or ledger name the providers of these connected accounts, at most so many.

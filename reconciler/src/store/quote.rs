@@ -69,6 +69,20 @@ pub(super) async fn hints(
     .await
 }
 
+/// The quotes of these orders: a guess at what to lock.
+pub(super) async fn of_orders(
+    connection: &mut PgConnection,
+    orders: &[&str],
+) -> sqlx::Result<Vec<String>> {
+    if orders.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar("select quote_id from pay.quote where order_id = any($1)")
+        .bind(orders)
+        .fetch_all(connection)
+        .await
+}
+
 /// The other stored payments of these quotes.
 pub(super) async fn siblings(
     tx: &mut PgConnection,

@@ -5,6 +5,7 @@
 mod archive;
 mod archive_document;
 mod attack;
+mod attempts;
 mod breaker;
 mod changes;
 mod configuration;

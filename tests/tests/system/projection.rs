@@ -19,7 +19,7 @@ use serde_json::Value;
 use service::secret::SecretString;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
-const START: i64 = 1_760_000_000;
+pub(crate) const START: i64 = 1_760_000_000;
 
 /// A migrated database of its own.
 pub(crate) struct Scratch {
