@@ -83,9 +83,8 @@ impl Access {
     /// Who sent a request with these headers from this address. `now` is in Unix seconds.
     pub(super) fn visitor(&self, headers: &HeaderMap, peer: IpAddr, now: i64) -> Option<Visitor> {
         let named = |name: &str, proof| Visitor { name: Some(name.to_owned()), proof };
-        if let Some(said) = headers.get(AUTHORIZATION) {
-            let token = bearer(said)?;
-            return self.token(token).map(|token| named(&token.name, Proof::Bearer));
+        if let Some(token) = self.bearer(headers) {
+            return Some(named(&token.name, Proof::Bearer));
         }
         if let Some(user) = self.proxied(headers, peer) {
             return Some(named(user, Proof::Proxy));
@@ -99,9 +98,10 @@ impl Access {
     }
 
     /// Whether a request that changes something comes from the console's own pages, or from a
-    /// program that holds a token: no page elsewhere can send that header.
+    /// program that holds a token: no page elsewhere can send that. Another `Authorization` proves
+    /// nothing, for a proxy may add its own to whatever it passes on.
     pub(super) fn is_own(&self, headers: &HeaderMap) -> bool {
-        if headers.contains_key(AUTHORIZATION) {
+        if self.bearer(headers).is_some() {
             return true;
         }
         let Some(origin) = headers.get(ORIGIN).map(HeaderValue::as_bytes) else {
@@ -156,6 +156,12 @@ impl Access {
         found
     }
 
+    /// The token that is sent as `Authorization: Bearer TOKEN`.
+    fn bearer(&self, headers: &HeaderMap) -> Option<&Token> {
+        let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        self.token(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"))
+    }
+
     /// The user that a trusted proxy names: once, and not as nothing.
     fn proxied<'a>(&self, headers: &'a HeaderMap, peer: IpAddr) -> Option<&'a str> {
         let name = self.user_header.as_ref()?;
@@ -208,11 +214,6 @@ impl fmt::Display for Access {
             (tokens, Some(header)) => write!(f, "{tokens} tokens, a proxy's {header}"),
         }
     }
-}
-
-fn bearer(said: &HeaderValue) -> Option<&str> {
-    let (scheme, token) = said.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Whether the Host is one of this machine's names for itself.
@@ -333,6 +334,8 @@ mod tests {
         for peer in ["10.2.0.1", "127.0.0.2", "::1"] {
             assert_eq!(from(peer, &ada), None, "{peer}");
         }
+        let both = [ada[0], ("authorization", "Bearer the-proxy's-own")];
+        assert_eq!(from("127.0.0.1", &both).as_deref(), Some("ada@example.org"));
         assert_eq!(from("127.0.0.1", &[("x-forwarded-user", " ")]), None);
         assert_eq!(from("127.0.0.1", &[ada[0], ("x-forwarded-user", "eve")]), None);
         assert_eq!(from("127.0.0.1", &[("host", "localhost")]), None);
@@ -366,10 +369,15 @@ mod tests {
             (&[host, ("sec-fetch-site", "same-site")], false),
             (&[host, ("sec-fetch-site", "cross-site")], false),
             (&[host], false),
-            (&[host, token], true),
+            // A proxy may have added it.
+            (&[host, token, ("origin", "http://evil.test")], false),
         ] {
             assert_eq!(open.is_own(&headers(pairs)), own, "{pairs:?}");
         }
+        let (right, elsewhere) = (format!("Bearer {ADA}"), ("origin", "http://evil.test"));
+        let program = [host, elsewhere, ("authorization", &*right)];
+        assert!(with_tokens().is_own(&headers(&program)));
+        assert!(!with_tokens().is_own(&headers(&[host, elsewhere, token])));
         let named = access(&["--console-origin=https://console.example.org/"]);
         assert!(named.is_own(&headers(&[host, ("origin", "https://console.example.org")])));
         assert!(!named.is_own(&headers(&[host, ("origin", "http://c.test:1")])));

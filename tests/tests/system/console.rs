@@ -32,7 +32,7 @@ const GRANTS: &str = "
 /// A running console.
 struct Console {
     /// Dropping it ends the console.
-    _process: Process,
+    process: Process,
     address: SocketAddr,
 }
 
@@ -57,7 +57,7 @@ impl Console {
         })
         .await
         .unwrap();
-        Self { _process: process, address }
+        Self { process, address }
     }
 
     fn url(&self, path: &str) -> String {

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use serde_json::Value;
 
-use super::{Console, TOKEN, client, tokens};
+use super::{Console, DEADLINE, TOKEN, client, tokens};
 use crate::system;
 
 /// What every answer must say, errors and redirects included.
@@ -92,6 +92,7 @@ async fn it_lets_in_whom_it_knows_and_tells_the_others_nothing() {
     let large = vec![b'a'; 100_000];
     let sent = client().post(console.url("/login")).header("origin", &own).body(large);
     assert!(sent.send().await.unwrap().status().is_client_error());
+    assert!(console.process.terminate(DEADLINE).await.unwrap().success());
 }
 
 async fn operations(system: &harness::system::System) -> i64 {
