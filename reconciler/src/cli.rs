@@ -5,6 +5,7 @@ use sqlx::PgPool;
 
 use crate::commands::inspect::{self, Inspect};
 use crate::commands::quarantine;
+use crate::commands::republish::{self, Republish};
 use crate::config::{Database, Run};
 use crate::database;
 use crate::operation::Operator;
@@ -50,6 +51,13 @@ pub(crate) enum Command {
     Inspect(Box<Inspect>),
     /// Print one line an event as it is applied, until interrupted
     Tail(Read),
+    /// Publish domain events again, from what is known, to one sink
+    ///
+    /// Every fact that may be told is sent as it was: the same id, the same bytes. For a sink that
+    /// was added later, or a consumer that has lost something. What consumers drop as a repetition
+    /// does no harm. What waits in the queue is left alone.
+    #[command(after_help = republish::EXAMPLES)]
+    Republish(Box<Republish>),
     /// Deal with records that could not be applied, and with the breaker
     ///
     /// A record that cannot be applied is kept whole, with the reason; the others go on. Look at it,

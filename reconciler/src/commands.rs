@@ -4,4 +4,5 @@ pub(crate) mod hash;
 pub(crate) mod inspect;
 pub(crate) mod migrate;
 pub(crate) mod quarantine;
+pub(crate) mod republish;
 pub(crate) mod tail;

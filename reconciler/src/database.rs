@@ -52,6 +52,16 @@ pub fn pool(url: &SecretString, purpose: &str, connections: u32) -> Result<PgPoo
         .connect_lazy_with(options))
 }
 
+/// A pool whose statements may take as long as they need: for a person who waits for one answer.
+pub(crate) fn patient_pool(
+    url: &SecretString,
+    purpose: &str,
+    connections: u32,
+) -> Result<PgPool, ConfigError> {
+    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+    Ok(pool.connect_lazy_with(options(url, purpose)?))
+}
+
 /// A connection from the pool.
 pub(crate) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, Fault> {
     pool.acquire().await.map_err(|error| Fault::postgres("connecting to Postgres", error))

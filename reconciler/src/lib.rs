@@ -19,11 +19,13 @@ mod feed;
 mod firehose;
 pub mod hash;
 mod mask;
+mod moment;
 mod operation;
 mod pipeline;
 mod position;
 mod project;
 mod publish;
+mod republish;
 mod s3;
 pub mod sink;
 pub mod store;
@@ -49,6 +51,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Hash(read) => commands::hash::run(&read).await,
             Command::Inspect(asked) => commands::inspect::run(&asked).await,
             Command::Tail(read) => commands::tail::run(&read).await,
+            Command::Republish(arguments) => commands::republish::run(&arguments).await,
             Command::Quarantine { command } => commands::quarantine::run(command).await,
         }
     });

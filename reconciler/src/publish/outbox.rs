@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sqlx::{PgPool, Row as _};
 
+use super::Event;
 use crate::database::{acquire, settle, within};
 use crate::fault::Fault;
 use crate::sink::Sink;
@@ -22,6 +23,12 @@ pub(super) struct Row {
     pub(super) payload: String,
     /// How often it was claimed, this time included.
     pub(super) attempts: i32,
+}
+
+impl Row {
+    pub(super) fn event(&self) -> Event<'_> {
+        Event { subject: &self.subject, payload: &self.payload }
+    }
 }
 
 /// How much waits.

@@ -35,7 +35,7 @@ pub(super) async fn write(
     queue(tx, &told, sinks).await
 }
 
-/// The columns of [`fact_of_row`].
+/// The columns of [`of_row`].
 macro_rules! returning {
     () => {
         " returning f.fact_id, f.type, f.account, f.subject, f.object_id,
@@ -87,7 +87,7 @@ async fn keep_earliest(tx: &mut PgConnection, facts: &[&Fact]) -> sqlx::Result<V
     .bind(column(&facts, |fact| fact.held))
     .fetch_all(tx)
     .await?;
-    rows.iter().map(fact_of_row).collect()
+    rows.iter().map(of_row).collect()
 }
 
 /// Holds and releases the conditional facts of these objects; returns the released ones.
@@ -106,7 +106,7 @@ async fn set_held(tx: &mut PgConnection, held: &[(ObjectKey, bool)]) -> sqlx::Re
     .bind(column(held, |(_, held)| *held))
     .fetch_all(tx)
     .await?;
-    let facts: Vec<Fact> = rows.iter().map(fact_of_row).collect::<sqlx::Result<_>>()?;
+    let facts: Vec<Fact> = rows.iter().map(of_row).collect::<sqlx::Result<_>>()?;
     Ok(facts.into_iter().filter(|fact| !fact.held).collect())
 }
 
@@ -141,7 +141,8 @@ async fn queue(
     Ok(queued.rows_affected())
 }
 
-fn fact_of_row(row: &PgRow) -> sqlx::Result<Fact> {
+/// A fact from its columns, `created` in Unix seconds.
+pub(crate) fn of_row(row: &PgRow) -> sqlx::Result<Fact> {
     Ok(Fact {
         fact_id: row.try_get("fact_id")?,
         kind: row.try_get("type")?,

@@ -44,6 +44,7 @@ mod row;
 
 pub(crate) use change::Change;
 pub use event::{EventKey, Verdict};
+pub(crate) use fact::of_row as fact_of_row;
 pub use pace::{Pace, Step};
 pub use position::Advance;
 pub(crate) use redrive::Rehearsal;

@@ -20,6 +20,7 @@ mod raw;
 mod reconciler;
 mod redrive;
 mod registers;
+mod republish;
 mod signatures;
 mod sinks;
 
