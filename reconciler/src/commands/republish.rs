@@ -115,6 +115,7 @@ pub(crate) async fn run(arguments: &Republish) -> anyhow::Result<Outcome> {
             let missing =
                 || ConfigError::new("KAFKA_BROKERS", "is not set; the sink kafka needs it");
             let kafka = arguments.destinations.topic(raw.ok_or_else(missing)?)?;
+            kafka.client_config()?;
             let doing = "checking the domain topic";
             let topic = topic::describe(&kafka, TOPIC_TIMEOUT).await.context(doing)?;
             for warning in topic::check(&topic, NEED_BYTES as u64).context(doing)? {
