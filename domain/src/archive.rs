@@ -92,11 +92,29 @@ impl Place {
         format!("{}/manifest/partition={partition}/", self.root())
     }
 
+    /// The place whose [`root`](Self::root) this is, under this prefix; `None` if it is none.
+    pub fn of_root(prefix: &str, root: &str) -> Option<Self> {
+        let name = root.strip_prefix(prefix)?.trim_matches('/');
+        // Kafka's ids are base64url: no dots, no slashes.
+        let (cluster, topic_id) = name.split_once('.')?;
+        let is_id = |id: &str| !id.is_empty() && !id.contains(['.', '/']);
+        (is_id(cluster) && is_id(topic_id)).then(|| Self {
+            prefix: prefix.to_owned(),
+            cluster: cluster.to_owned(),
+            topic_id: topic_id.to_owned(),
+        })
+    }
+
     /// What every key of the archive begins with, without a slash at its end.
     pub fn root(&self) -> String {
         let slash = if self.prefix.is_empty() { "" } else { "/" };
         format!("{}{slash}{}.{}", self.prefix, self.cluster, self.topic_id)
     }
+}
+
+/// The first offset that the key of a segment or a manifest names.
+pub fn first_offset(key: &str) -> Option<i64> {
+    key.rsplit('/').next()?.split('.').next()?.parse().ok()
 }
 
 /// The day of a Kafka timestamp. One that is absent (-1) or absurd becomes the first day of 1970:
@@ -124,6 +142,21 @@ mod tests {
             bare.manifest_key(0, i64::MAX),
             "Clu-1.To_p/manifest/partition=0/09223372036854775807.json"
         );
+    }
+
+    #[test]
+    fn a_place_and_an_offset_are_read_back_from_keys() {
+        for prefix in ["", "p", "p/q"] {
+            let place =
+                Place { prefix: prefix.into(), cluster: "C-1".into(), topic_id: "T_2".into() };
+            assert_eq!(Place::of_root(prefix, &format!("{}/", place.root())), Some(place.clone()));
+            assert_eq!(first_offset(&place.segment_key(0, 42, 0)), Some(42));
+            assert_eq!(first_offset(&place.manifest_key(0, 42)), Some(42));
+        }
+        for root in ["p/none/", "p/a.b.c/", "p/.b/", "other/a.b/", "p/a.b/c.d/"] {
+            assert_eq!(Place::of_root("p", root), None, "{root}");
+        }
+        assert_eq!(first_offset("p/partition=0/"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! ([`Fact::precedes`]): a minimum register, so the order of arrival does not matter.
 
 use crate::json;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -111,7 +112,7 @@ pub struct Proof {
 }
 
 /// A fact as one record proves it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fact {
     /// Id, the same for every proof.
     pub fact_id: String,

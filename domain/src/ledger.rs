@@ -116,6 +116,11 @@ impl SubjectKind {
             Self::Payout => "payout",
         }
     }
+
+    /// The kind of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 /// What postings belong to.

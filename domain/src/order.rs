@@ -4,6 +4,7 @@
 //! with the greatest [`OrderingKey`] is its state, whatever order they came in. Keys compare as
 //! bytes, so that Rust and PostgreSQL agree.
 
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
 /// What a snapshot says about its own place in the object's life.
@@ -31,7 +32,7 @@ pub struct Provenance {
 }
 
 /// A record's place in the total order of records about one object. Compares as bytes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct OrderingKey(Vec<u8>);
 
 /// Bytes up to which two records speak of the same moment: final rank, time, counters.
@@ -87,7 +88,7 @@ fn sortable(number: i64) -> [u8; 8] {
 }
 
 /// A maximum register: the newest of the records seen, and whether its moment is disputed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Newest<T> {
     /// Place of the newest record.
     pub key: OrderingKey,

@@ -13,10 +13,11 @@ use crate::quote::{self, Misfit, Part, Quotes, Share, UNQUOTED};
 use crate::row::{Discrepancy, Rows, Txn};
 use crate::settings::{Profile, Settings};
 use crate::state::ObjectState;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A stored payment of a quote, as far as its part is concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the columns are described in the database")]
 pub struct Sibling {
     pub txn_id: String,
@@ -36,23 +37,36 @@ pub struct Sibling {
     pub is_misfit: bool,
 }
 
-/// Fee and tax of a stored payment that changed because another payment of its quote did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the columns are described in the database")]
-pub struct Resettled {
-    pub txn_id: String,
-    pub fee_cents: i64,
-    pub tax_cents: i64,
+impl Sibling {
+    /// The payment as it will be stored.
+    pub fn of(txn: &Txn) -> Self {
+        Self {
+            txn_id: txn.txn_id.clone(),
+            name: txn.name.clone(),
+            account: txn.account.clone(),
+            quote_id: txn.quote_id.clone(),
+            provider_id: txn.provider_id.clone(),
+            currency: txn.currency.clone(),
+            is_direct: txn.is_direct,
+            kept_cents: txn.kept_cents,
+            application_fee_cents: txn.application_fee_cents,
+            fee_cents: txn.fee_cents,
+            tax_cents: txn.tax_cents,
+            created_at: txn.created_at,
+            is_misfit: txn.is_misfit,
+        }
+    }
 }
 
-/// Settles the payments of these rows, and returns what changes for their siblings. Adds what is
-/// allocated to the targets, and what does not fit to the discrepancies.
+/// Settles the payments of these rows, and returns the siblings whose fee or tax changed with them,
+/// as they are then. Adds what is allocated to the targets, and what does not fit to the
+/// discrepancies.
 pub fn settle(
     rows: &mut Rows,
     quotes: &Quotes,
     siblings: &[Sibling],
     settings: &Settings,
-) -> Vec<Resettled> {
+) -> Vec<Sibling> {
     if settings.profile == Profile::Merchant {
         for txn in &mut rows.txns {
             txn.provider_id = txn.provider_id.take().or_else(|| txn.destination_provider.clone());
@@ -84,8 +98,8 @@ pub fn settle(
         let Some(part) = parts.get(&sibling.txn_id) else { continue };
         let fee_cents = sibling.application_fee_cents.unwrap_or(part.fee_cents);
         if (fee_cents, part.tax_cents) != (sibling.fee_cents, sibling.tax_cents) {
-            let (txn_id, tax_cents) = (sibling.txn_id.clone(), part.tax_cents);
-            resettled.push(Resettled { txn_id, fee_cents, tax_cents });
+            let tax_cents = part.tax_cents;
+            resettled.push(Sibling { fee_cents, tax_cents, ..sibling.clone() });
         }
         let subject = allocation_of(&sibling.account, &sibling.name);
         let provider = sibling.provider_id.as_deref();

@@ -6,11 +6,12 @@
 
 use crate::object::ObjectKey;
 use crate::order::{Newest, earliest};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// The object as one record showed it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Stripe's `object` field.
     pub kind: String,
@@ -36,7 +37,7 @@ impl Snapshot {
 }
 
 /// Times of the earliest records that show something, Unix seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Milestones {
     /// Authorised.
     pub authorized_at: Option<i64>,
@@ -57,7 +58,7 @@ impl Milestones {
 }
 
 /// Everything known of one object.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObjectState {
     /// Which object.
     pub key: ObjectKey,

@@ -21,6 +21,7 @@ use crate::database;
 use crate::feed::{self, BatchLimit, FeedLimits, FeedOptions};
 use crate::publish::CALL_TIMEOUT;
 use crate::sink::Sink;
+use crate::store;
 
 /// The settings of `reconciler run`.
 #[derive(Debug, Clone, Args)]
@@ -285,6 +286,40 @@ impl Breaker {
             return Err(ConfigError::new("PROJECT_BREAKER_MIN", problem));
         }
         Ok(())
+    }
+}
+
+/// What a dry run may take.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Dry run")]
+pub(crate) struct Forecast {
+    /// Memory for what would change; beyond it goes to a file
+    #[arg(long, env, default_value = "64MiB", value_parser = units::bytes)]
+    pub(crate) forecast_memory_bytes: usize,
+    /// Most bytes of that file
+    #[arg(long, env, default_value = "16GiB", value_parser = units::bytes)]
+    pub(crate) forecast_disk_bytes: usize,
+    /// Where that file is; without it, where temporary files are. It has no name and ends with the
+    /// process
+    #[arg(long, env)]
+    pub(crate) forecast_directory: Option<PathBuf>,
+    /// Objects that are derived together; what belongs to them comes on top
+    #[arg(long, env, default_value_t = 500)]
+    pub(crate) forecast_page_objects: usize,
+    /// How long the snapshot of the database may stay open: vacuum keeps what was deleted since
+    #[arg(long, env, default_value = "1h", value_parser = units::duration)]
+    pub(crate) forecast_time: Duration,
+}
+
+impl Forecast {
+    pub(crate) fn limits(&self) -> store::Limits {
+        store::Limits {
+            memory_bytes: self.forecast_memory_bytes,
+            disk_bytes: self.forecast_disk_bytes as u64,
+            directory: self.forecast_directory.clone().unwrap_or_else(std::env::temp_dir),
+            page_objects: self.forecast_page_objects,
+            time: self.forecast_time,
+        }
     }
 }
 

@@ -221,6 +221,27 @@ pub(crate) async fn persist<T, F: Future<Output = Result<T, Fault>>>(
     }
 }
 
+/// [`persist`], for a command that somebody waits for: gives up after this many attempts, and at
+/// once on what will not pass until somebody changes something.
+pub(crate) async fn insist<T, F: Future<Output = Result<T, Fault>>>(
+    role: &'static str,
+    attempts: u32,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Fault> {
+    let mut backoff = Backoff::default();
+    for _ in 1..attempts {
+        match attempt().await {
+            Err(fault) if fault.decision.is_transient() && !fault.for_a_person => {
+                let delay = backoff.delay();
+                note(role, &fault, delay);
+                tokio::time::sleep(delay).await;
+            }
+            settled => return settled,
+        }
+    }
+    attempt().await
+}
+
 /// Logs and counts a fault that will be tried again after `delay`.
 pub(crate) fn note(role: &'static str, fault: &Fault, delay: Duration) {
     let decision = fault.decision.as_str();

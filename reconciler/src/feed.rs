@@ -28,9 +28,10 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::buffers::{Event, Shared};
+pub(crate) use self::context::copy;
 pub(crate) use self::reader::check;
 use self::reader::{Command, Commands};
-pub(crate) use self::start::Origin;
+pub(crate) use self::start::{Origin, log_ends};
 use crate::fault::Fault;
 use crate::position::{Position, Positions};
 

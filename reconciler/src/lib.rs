@@ -19,7 +19,6 @@ mod feed;
 mod firehose;
 pub mod hash;
 mod mask;
-mod moment;
 mod operation;
 mod pipeline;
 mod position;
@@ -28,6 +27,7 @@ mod publish;
 mod republish;
 mod s3;
 pub mod sink;
+mod source;
 pub mod store;
 
 use anyhow::Context as _;

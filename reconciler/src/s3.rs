@@ -1,5 +1,8 @@
 //! Objects in S3.
 
+#[cfg(test)]
+pub(crate) mod memory;
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -44,6 +47,10 @@ pub(crate) trait ObjectStore: Send + Sync + 'static {
         prefix: &str,
         after: &str,
     ) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
+
+    /// All folders right under `prefix`, which ends in a slash or is empty, in order. Each is a
+    /// prefix of keys and ends in a slash. For places that hold few.
+    fn folders(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
 }
 
 /// A bucket.
@@ -63,6 +70,10 @@ impl Bucket {
         let config =
             aws_sdk_s3::config::Builder::from(&config).force_path_style(path_style).build();
         Ok(Self { client: Client::from_conf(config), name })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -107,5 +118,17 @@ impl ObjectStore for Bucket {
         let listed = list.start_after(after).send().await;
         let listed = listed.map_err(|error| aws::fault("listing S3", error))?;
         Ok(listed.contents.into_iter().flatten().filter_map(|object| object.key).collect())
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Fault> {
+        let list = self.client.list_objects_v2().bucket(&self.name).prefix(prefix).delimiter("/");
+        let mut pages = list.into_paginator().send();
+        let mut folders = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| aws::fault("listing S3", error))?;
+            let found = page.common_prefixes.into_iter().flatten();
+            folders.extend(found.filter_map(|folder| folder.prefix));
+        }
+        Ok(folders)
     }
 }

@@ -7,6 +7,7 @@ use crate::fact::{FactType, Proof};
 use crate::json::{Doc, Malformed};
 use crate::order::Standing;
 use crate::settings::MetadataKeys;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -98,7 +99,7 @@ pub struct Context<'a> {
 }
 
 /// Key of an object: Stripe ids are looked up within the account that owns them.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectKey {
     /// Stripe account that owns the object; empty when unknown.
     pub account: String,

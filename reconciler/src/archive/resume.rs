@@ -2,7 +2,7 @@
 //! anew: after what S3 holds. Beginning again at the log's first record would start a second chain,
 //! and where retention has cut into a stored segment the two would overlap.
 
-use domain::archive::{Manifest, Segment};
+use domain::archive::{Manifest, Segment, first_offset};
 use futures::future::BoxFuture;
 
 use super::ROLE;
@@ -41,9 +41,9 @@ impl<S: ObjectStore> Writer<S> {
     }
 
     async fn newest_manifest(&self, partition: i32) -> Result<Option<String>, Fault> {
-        let example = self.to.place.manifest_key(partition, 0);
+        let prefix = self.to.place.manifest_prefix(partition);
         let mut newest = None;
-        self.each_key(folder(&example, 1), |key| newest = Some(key)).await?;
+        self.each_key(&prefix, |key| newest = Some(key)).await?;
         Ok(newest)
     }
 
@@ -53,9 +53,9 @@ impl<S: ObjectStore> Writer<S> {
         partition: i32,
         next: i64,
     ) -> Result<Option<(i64, String)>, Fault> {
-        let example = self.to.place.segment_key(partition, 0, 0);
+        let prefix = self.to.place.segment_prefix(partition);
         let mut found: Option<(i64, String)> = None;
-        self.each_key(folder(&example, 2), |key| {
+        self.each_key(&prefix, |key| {
             let offset = first_offset(&key).filter(|&offset| offset >= next);
             if let Some(offset) = offset
                 && found.as_ref().is_none_or(|(first, _)| offset < *first)
@@ -119,17 +119,6 @@ impl<S: ObjectStore> Writer<S> {
             None => Err(Fault::halt(DOING, format!("{key}: the segment is not there"))),
         }
     }
-}
-
-/// The key without its last `parts` parts: the folder, with a slash at its end.
-fn folder(key: &str, parts: usize) -> &str {
-    let end = key.rmatch_indices('/').nth(parts - 1).map_or(0, |(at, _)| at + 1);
-    &key[..end]
-}
-
-/// The offset that a segment's key names.
-fn first_offset(key: &str) -> Option<i64> {
-    key.rsplit('/').next()?.split('.').next()?.parse().ok()
 }
 
 #[cfg(test)]

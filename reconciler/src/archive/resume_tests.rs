@@ -4,8 +4,9 @@ use bytes::Bytes;
 use domain::archive::Sha256Hash;
 
 use super::*;
-use crate::archive::upload::tests::{Memory, segment, writer};
+use crate::archive::upload::tests::{segment, writer};
 use crate::fault::Decision;
+use crate::s3::memory::Memory;
 
 /// Stores these records as a segment, without its manifest; its key comes back.
 async fn put_segment(writer: &Writer<Memory>, offsets: std::ops::Range<i64>) -> String {

@@ -1,62 +1,12 @@
 //! What is already there when a segment arrives, and what must come of it.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
-
 use domain::record::RawRecord;
 use kafka::topic::Topic;
 use service::secret::SecretString;
 
 use super::*;
 use crate::database;
-
-/// A bucket in memory that fails its first calls.
-#[derive(Default)]
-pub(in crate::archive) struct Memory {
-    objects: Mutex<BTreeMap<String, Bytes>>,
-    pub(in crate::archive) failures: Mutex<u32>,
-}
-
-impl Memory {
-    pub(in crate::archive) fn objects(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Bytes>> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn fail(&self) -> Result<(), Fault> {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        match failures.checked_sub(1) {
-            Some(left) => {
-                *failures = left;
-                Err(Fault::retry("writing to S3", "503"))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-impl ObjectStore for Memory {
-    async fn create(&self, key: &str, _: &str, body: Bytes) -> Result<Created, Fault> {
-        self.fail()?;
-        if self.objects().contains_key(key) {
-            return Ok(Created::Exists);
-        }
-        self.objects().insert(key.to_owned(), body);
-        Ok(Created::Written)
-    }
-
-    async fn read(&self, key: &str) -> Result<Option<Bytes>, Fault> {
-        self.fail()?;
-        Ok(self.objects().get(key).cloned())
-    }
-
-    /// Two keys an answer.
-    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, Fault> {
-        self.fail()?;
-        let objects = self.objects();
-        let next = objects.keys().filter(|key| key.starts_with(prefix) && key.as_str() > after);
-        Ok(next.take(2).cloned().collect())
-    }
-}
+use crate::s3::memory::Memory;
 
 /// A writer into an empty bucket. Its positions lead nowhere: these tests end before them.
 pub(in crate::archive) fn writer() -> Writer<Memory> {

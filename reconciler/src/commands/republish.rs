@@ -19,16 +19,17 @@ use crate::config::Destinations;
 use crate::database;
 use crate::domain_topic::{DomainTopic, NEED_BYTES};
 use crate::firehose::DeliveryStream;
-use crate::moment;
 use crate::operation::{self, Operator};
 use crate::pipeline::TOPIC_TIMEOUT;
 use crate::publish::EventStream;
 use crate::republish::{Cursor, Plan, Report, Republisher, Selection};
 use crate::sink::Sink;
+use crate::source::filter::{Moment, moment};
 
 /// Shown below `--help`.
 pub(crate) const EXAMPLES: &str = "\
-Times are RFC 3339 or a day, whose midnight (UTC) is meant; --from counts, --to does not.
+Times are RFC 3339, a day, whose midnight (UTC) is meant, or Unix seconds. --from counts, --to does
+not.
 
 Examples:
   reconciler republish --sink kafka --dry-run            how much there is, by type
@@ -51,17 +52,17 @@ pub(crate) struct Republish {
     #[arg(long, value_enum)]
     sink: Sink,
     /// Only events of this time or later, by Stripe's time
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
-    from: Option<i64>,
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    from: Option<Moment>,
     /// Only events before this time, by Stripe's time
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
-    to: Option<i64>,
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    to: Option<Moment>,
     /// Only facts that were first recorded here at this time or later
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
-    recorded_from: Option<i64>,
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    recorded_from: Option<Moment>,
     /// Only facts that were first recorded here before this time
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
-    recorded_to: Option<i64>,
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    recorded_to: Option<Moment>,
     /// Only this type; may be given several times
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',',
         value_parser = PossibleValuesParser::new(FactType::ALL.map(FactType::as_str)))]
@@ -187,10 +188,10 @@ impl Republish {
     fn asked(&self) -> Value {
         json!({
             "sink": self.sink.as_str(),
-            "from": self.from.map(rfc3339),
-            "to": self.to.map(rfc3339),
-            "recorded_from": self.recorded_from.map(rfc3339),
-            "recorded_to": self.recorded_to.map(rfc3339),
+            "from": self.from,
+            "to": self.to,
+            "recorded_from": self.recorded_from,
+            "recorded_to": self.recorded_to,
             "types": self.kinds,
             "subjects": self.subjects,
             "account": self.account,

@@ -92,7 +92,7 @@ impl ClientContext for Silent {
 impl ConsumerContext for Silent {}
 
 /// Copies a message out of librdkafka's memory.
-pub(super) fn copy(message: &BorrowedMessage<'_>) -> RawRecord {
+pub(crate) fn copy(message: &BorrowedMessage<'_>) -> RawRecord {
     RawRecord {
         partition: message.partition(),
         offset: message.offset(),

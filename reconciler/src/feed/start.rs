@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kafka::topic::{self, Topic};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 
 use super::context::Context;
 use crate::fault::Fault;
@@ -108,8 +108,8 @@ impl Start {
 }
 
 /// First offset and end of each partition's log. The consumer's own call blocks.
-async fn log_ends(
-    consumer: Arc<BaseConsumer<Context>>,
+pub(crate) async fn log_ends<C: ConsumerContext + 'static>(
+    consumer: Arc<BaseConsumer<C>>,
     topic: String,
     partitions: Vec<i32>,
 ) -> Result<BTreeMap<i32, (i64, i64)>, Fault> {

@@ -8,6 +8,7 @@ use sqlx::{PgPool, Row as _};
 
 use crate::fault::Fault;
 use crate::publish::Event;
+use crate::source::filter::Moment;
 use crate::store::fact_of_row;
 
 /// Facts that are read at a time: what memory holds.
@@ -38,16 +39,15 @@ impl FromStr for Cursor {
     }
 }
 
-/// What is told again: all that holds of these. Times are Unix seconds, `from` counts and `to` does
-/// not.
+/// What is told again: all that holds of these. `from` counts and `to` does not.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selection {
     /// By the event's time, which is Stripe's.
-    pub(crate) from: Option<i64>,
-    pub(crate) to: Option<i64>,
+    pub(crate) from: Option<Moment>,
+    pub(crate) to: Option<Moment>,
     /// By the time at which the fact was first recorded here.
-    pub(crate) recorded_from: Option<i64>,
-    pub(crate) recorded_to: Option<i64>,
+    pub(crate) recorded_from: Option<Moment>,
+    pub(crate) recorded_to: Option<Moment>,
     /// Types; none for all.
     pub(crate) kinds: Vec<String>,
     /// Subjects; none for all.
@@ -162,7 +162,7 @@ impl Selection {
 
     fn bind<'q>(&'q self, query: Query<'q>, after: Option<&'q Cursor>) -> Query<'q> {
         let since = seconds(self.from, f64::NEG_INFINITY);
-        let after = after.map(|cursor| (seconds(Some(cursor.created), 0.0), &*cursor.fact_id));
+        let after = after.map(|cursor| (unix(cursor.created), &*cursor.fact_id));
         // The empty id comes before every other, so `from` counts.
         let (created, fact_id) = after.filter(|after| after.0 >= since).unwrap_or((since, ""));
         query
@@ -179,10 +179,15 @@ impl Selection {
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
+/// A moment in seconds.
+fn seconds(moment: Option<Moment>, otherwise: f64) -> f64 {
+    moment.map_or(otherwise, |moment| unix(moment.0) / 1000.0)
+}
+
 /// Exact for every time that PostgreSQL has.
 #[expect(clippy::cast_precision_loss, reason = "times of PostgreSQL fit")]
-fn seconds(unix: Option<i64>, otherwise: f64) -> f64 {
-    unix.map_or(otherwise, |unix| unix as f64)
+fn unix(time: i64) -> f64 {
+    time as f64
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! From locked states to what is written: rows, settled with their quotes, and what of it goes
-//! where. Everything that it depends on outside the aggregates (providers, quotes, the quotes' other
+//! where. What it reads of stored payments is behind [`Payments`], so that a forecast derives with
+//! the same code. Everything that it depends on outside the aggregates (providers, quotes, the quotes' other
 //! payments) is locked before it is read, or the attempt begins again with the larger set.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 
 use domain::aggregate::{self, States};
 use domain::derive::{Providers, depends_on, derive, named_provider};
@@ -10,25 +12,59 @@ use domain::object::ObjectKey;
 use domain::quote::Quotes;
 use domain::row::Rows;
 use domain::settings::{Profile, Settings};
-use domain::settlement::{self, Resettled, order_key, quote_key, settle};
+use domain::settlement::{self, Sibling, order_key, quote_key, settle};
 use domain::state::ObjectState;
 use sqlx::PgConnection;
 
 use super::pace::{Pace, Step};
-use super::{Attempt, Setback, discrepancy, invoice, ledger, quote, row};
+use super::{Attempt, Setback, discrepancy, invoice, ledger, payout, quote, row};
 
 /// What some aggregates come to.
 pub(super) struct Derived {
     pub(super) rows: Rows,
-    resettled: Vec<Resettled>,
+    /// Stored payments whose fee or tax changes with these.
+    pub(super) resettled: Vec<Sibling>,
     /// Every member of the aggregates: what is not derived of them must not stand.
-    members: Vec<ObjectKey>,
+    pub(super) members: Vec<ObjectKey>,
+}
+
+/// The payments that are stored: those of a quote part it among them, whoever applied them.
+pub(super) trait Payments: Send {
+    /// Where providers and quotes are read: others write those.
+    fn inputs(&mut self) -> &mut PgConnection;
+
+    /// The quotes that these payments have.
+    fn quotes_of(
+        &mut self,
+        txns: &[&str],
+    ) -> impl Future<Output = sqlx::Result<BTreeSet<String>>> + Send;
+
+    /// The payments of these quotes, but for these.
+    fn siblings(
+        &mut self,
+        quotes: &[&str],
+        txns: &[&str],
+    ) -> impl Future<Output = sqlx::Result<Vec<Sibling>>> + Send;
+}
+
+impl Payments for PgConnection {
+    fn inputs(&mut self) -> &mut PgConnection {
+        self
+    }
+
+    async fn quotes_of(&mut self, txns: &[&str]) -> sqlx::Result<BTreeSet<String>> {
+        quote::stored(self, txns).await
+    }
+
+    async fn siblings(&mut self, quotes: &[&str], txns: &[&str]) -> sqlx::Result<Vec<Sibling>> {
+        quote::siblings(self, quotes, txns).await
+    }
 }
 
 impl Derived {
     /// The rows of every aggregate with a member that `concerns` says so.
     pub(super) async fn of(
-        tx: &mut PgConnection,
+        payments: &mut impl Payments,
         states: &States,
         concerns: impl Fn(&ObjectKey) -> bool,
         settings: &Settings,
@@ -44,7 +80,7 @@ impl Derived {
             return Ok(Err(setback));
         }
         pace.before(Step::ReadProviders).await;
-        let providers = providers(tx, states, accounts, settings).await?;
+        let providers = providers(payments.inputs(), states, accounts, settings).await?;
         let mut rows = Rows::default();
         for aggregate in &aggregates {
             match derive(aggregate, &providers, settings) {
@@ -52,7 +88,7 @@ impl Derived {
                 Err(error) => return Ok(Err(Setback::Unreadable(error))),
             }
         }
-        let (quotes, siblings) = match quotes(tx, states, &rows, settings, pace).await? {
+        let (quotes, siblings) = match quotes(payments, states, &rows, settings, pace).await? {
             Ok(found) => found,
             Err(setback) => return Ok(Err(setback)),
         };
@@ -81,6 +117,15 @@ fn covered(states: &States, keys: impl Iterator<Item = ObjectKey>) -> Result<(),
     if missing.is_empty() { Ok(()) } else { Err(Setback::Incomplete(missing)) }
 }
 
+/// The accounts that name another provider now than before.
+pub(super) fn renamed(
+    before: &BTreeMap<String, Option<String>>,
+    now: BTreeMap<String, Option<String>>,
+) -> Vec<String> {
+    let is_other = |(account, name): &(String, Option<String>)| before.get(account) != Some(name);
+    now.into_iter().filter(is_other).map(|(account, _)| account).collect()
+}
+
 /// The provider that each account's own metadata names, if it names one.
 pub(super) fn named_providers(
     states: &States,
@@ -101,18 +146,18 @@ async fn providers(
         .into_iter()
         .filter_map(|(account, name)| Some((account, name?)))
         .collect();
-    providers.extend(row::providers(tx, &accounts.into_iter().collect::<Vec<_>>()).await?);
+    providers.extend(payout::providers(tx, &accounts.into_iter().collect::<Vec<_>>()).await?);
     Ok(providers)
 }
 
 /// The quotes that these payments name now or named before, and their other payments.
 async fn quotes(
-    tx: &mut PgConnection,
+    payments: &mut impl Payments,
     states: &States,
     rows: &Rows,
     settings: &Settings,
     pace: &impl Pace,
-) -> Attempt<(Quotes, Vec<settlement::Sibling>)> {
+) -> Attempt<(Quotes, Vec<Sibling>)> {
     if settings.profile == Profile::Merchant
         || (rows.txns.is_empty() && rows.absent.txns.is_empty())
     {
@@ -122,16 +167,16 @@ async fn quotes(
     let txns = rows.txns.iter().map(|txn| &txn.txn_id).chain(&rows.absent.txns);
     let txns: Vec<&str> = txns.map(String::as_str).collect();
     let (mut ids, orders) = settlement::named(&rows.txns);
-    ids.extend(quote::stored(tx, &txns).await?);
+    ids.extend(payments.quotes_of(&txns).await?);
     let keys = ids.iter().map(|id| quote_key(id)).chain(orders.iter().map(|id| order_key(id)));
     if let Err(setback) = covered(states, keys) {
         return Ok(Err(setback));
     }
-    let quotes = quote::read(tx, &ids, &orders).await?;
+    let quotes = quote::read(payments.inputs(), &ids, &orders).await?;
     let found: Vec<&str> = quotes.ids().collect();
     if let Err(setback) = covered(states, found.iter().map(|id| quote_key(id))) {
         return Ok(Err(setback));
     }
-    let siblings = quote::siblings(tx, &found, &txns).await?;
+    let siblings = payments.siblings(&found, &txns).await?;
     Ok(Ok((quotes, siblings)))
 }

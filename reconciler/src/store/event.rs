@@ -52,14 +52,14 @@ impl Verdict {
 /// Identity of an event: two records with the same key are the same event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventKey {
-    id: String,
-    account: String,
-    data_hash: Vec<u8>,
-    created: i64,
+    pub(super) id: String,
+    pub(super) account: String,
+    pub(super) data_hash: Vec<u8>,
+    pub(super) created: i64,
 }
 
 impl EventKey {
-    fn of(event: &Event) -> Self {
+    pub(super) fn of(event: &Event) -> Self {
         Self {
             id: event.id.clone(),
             account: event.account.clone(),
@@ -70,7 +70,7 @@ impl EventKey {
 }
 
 /// The envelope, also of a record that cannot be applied.
-fn envelope(item: &Item) -> Option<&Event> {
+pub(super) fn envelope(item: &Item) -> Option<&Event> {
     match &item.outcome {
         Ok(decoded) => Some(&decoded.event),
         Err(rejected) => rejected.event.as_deref(),
@@ -114,6 +114,28 @@ impl<'a> Work<'a> {
             })
             .collect();
         Self { batch, fresh }
+    }
+
+    /// The fresh events and what becomes of each, in their order.
+    pub(super) fn verdicts(&self) -> impl Iterator<Item = (&EventKey, Verdict)> {
+        self.fresh.iter().map(|(_, key, verdict)| (key, *verdict))
+    }
+
+    /// Marks the fresh events whose id is known with other data. `known` are the events with their
+    /// ids, themselves included.
+    pub(super) fn mark_variants(&mut self, known: &[EventKey]) {
+        let fresh: HashSet<EventKey> = self.fresh.iter().map(|(_, key, _)| key.clone()).collect();
+        for (_, key, verdict) in &mut self.fresh {
+            // Of two that come together, the one with the smaller hash is taken for the first.
+            let has_elder = known.iter().any(|other| {
+                (&other.id, &other.account, other.created) == (&key.id, &key.account, key.created)
+                    && other.data_hash != key.data_hash
+                    && (!fresh.contains(other) || other.data_hash < key.data_hash)
+            });
+            if has_elder && *verdict == Verdict::Applied {
+                *verdict = Verdict::Variant;
+            }
+        }
     }
 
     /// The fresh events that can be applied, in their order.
@@ -351,33 +373,31 @@ pub(super) async fn find_variants(tx: &mut PgConnection, work: &mut Work<'_>) ->
     if work.fresh.is_empty() {
         return Ok(());
     }
-    let keys = || work.fresh.iter().map(|(_, key, _)| key);
-    let others = sqlx::query(
-        "select e.event_id, e.account, e.data_hash, extract(epoch from e.created)::bigint as created
+    let keys: Vec<EventKey> = work.fresh.iter().map(|(_, key, _)| key.clone()).collect();
+    let known = of_same_ids(tx, &keys).await?;
+    work.mark_variants(&known.into_iter().map(|(key, _)| key).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// The stored events with the ids of these, whatever their data, and the verdict of each.
+pub(super) async fn of_same_ids(
+    tx: &mut PgConnection,
+    keys: &[EventKey],
+) -> sqlx::Result<Vec<(EventKey, String)>> {
+    let rows = sqlx::query(
+        "select e.event_id, e.account, e.data_hash,
+           extract(epoch from e.created)::bigint as created, e.verdict
          from (select distinct * from unnest($1::text[], $2::text[], $3::bigint[])
            as k(event_id, account, created)) as n
          join pay.event as e on e.event_id = n.event_id and e.account = n.account
            and e.created = to_timestamp(n.created)",
     )
-    .bind(column(keys(), |key| key.id.as_str()))
-    .bind(column(keys(), |key| key.account.as_str()))
-    .bind(column(keys(), |key| key.created))
+    .bind(column(keys, |key| key.id.as_str()))
+    .bind(column(keys, |key| key.account.as_str()))
+    .bind(column(keys, |key| key.created))
     .fetch_all(tx)
     .await?;
-    let known: Vec<EventKey> = others.iter().map(key_of_row).collect::<sqlx::Result<_>>()?;
-    let fresh: HashSet<EventKey> = keys().cloned().collect();
-    for (_, key, verdict) in &mut work.fresh {
-        // Of two that come together, the one with the smaller hash is taken for the first.
-        let has_elder = known.iter().any(|other| {
-            (&other.id, &other.account, other.created) == (&key.id, &key.account, key.created)
-                && other.data_hash != key.data_hash
-                && (!fresh.contains(other) || other.data_hash < key.data_hash)
-        });
-        if has_elder && *verdict == Verdict::Applied {
-            *verdict = Verdict::Variant;
-        }
-    }
-    Ok(())
+    rows.iter().map(|row| Ok((key_of_row(row)?, row.try_get("verdict")?))).collect()
 }
 
 /// Writes the verdicts that differ from what the events were inserted with.

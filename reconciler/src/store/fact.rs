@@ -35,11 +35,11 @@ pub(super) async fn write(
     queue(tx, &told, sinks).await
 }
 
-/// The columns of [`of_row`].
-macro_rules! returning {
+/// The columns of [`fact_of_row`].
+macro_rules! columns {
     () => {
-        " returning f.fact_id, f.type, f.account, f.subject, f.object_id,
-            extract(epoch from f.created)::bigint as created, f.event_id, f.livemode, f.data, f.held"
+        "f.fact_id, f.type, f.account, f.subject, f.object_id,
+           extract(epoch from f.created)::bigint as created, f.event_id, f.livemode, f.data, f.held"
     };
 }
 
@@ -72,7 +72,8 @@ async fn keep_earliest(tx: &mut PgConnection, facts: &[&Fact]) -> sqlx::Result<V
          where (excluded.created, excluded.content_hash, excluded.event_id collate \"C\",
              excluded.object_id collate \"C\")
            < (f.created, f.content_hash, f.event_id collate \"C\", f.object_id collate \"C\")",
-        returning!()
+        " returning ",
+        columns!()
     ))
     .bind(column(&facts, |fact| fact.fact_id.as_str()))
     .bind(column(&facts, |fact| fact.kind.as_str()))
@@ -87,7 +88,7 @@ async fn keep_earliest(tx: &mut PgConnection, facts: &[&Fact]) -> sqlx::Result<V
     .bind(column(&facts, |fact| fact.held))
     .fetch_all(tx)
     .await?;
-    rows.iter().map(of_row).collect()
+    rows.iter().map(fact_of_row).collect()
 }
 
 /// Holds and releases the conditional facts of these objects; returns the released ones.
@@ -99,15 +100,59 @@ async fn set_held(tx: &mut PgConnection, held: &[(ObjectKey, bool)]) -> sqlx::Re
         "update pay.fact as f set held = n.held
          from unnest($1::text[], $2::text[], $3::boolean[]) as n(account, object_id, held)
          where f.account = n.account and f.object_id = n.object_id and f.held <> n.held",
-        returning!()
+        " returning ",
+        columns!()
     ))
     .bind(column(held, |(key, _)| key.account.as_str()))
     .bind(column(held, |(key, _)| key.id.as_str()))
     .bind(column(held, |(_, held)| *held))
     .fetch_all(tx)
     .await?;
-    let facts: Vec<Fact> = rows.iter().map(of_row).collect::<sqlx::Result<_>>()?;
+    let facts: Vec<Fact> = rows.iter().map(fact_of_row).collect::<sqlx::Result<_>>()?;
     Ok(facts.into_iter().filter(|fact| !fact.held).collect())
+}
+
+/// Of these facts, those that are known.
+pub(super) async fn stored(tx: &mut PgConnection, ids: &[&str]) -> sqlx::Result<Vec<Fact>> {
+    let rows =
+        sqlx::query(concat!("select ", columns!(), " from pay.fact as f where fact_id = any($1)"))
+            .bind(ids)
+            .fetch_all(tx)
+            .await?;
+    rows.iter().map(fact_of_row).collect()
+}
+
+/// The facts of these objects that are held.
+pub(super) async fn held_of(tx: &mut PgConnection, keys: &[ObjectKey]) -> sqlx::Result<Vec<Fact>> {
+    let rows = sqlx::query(concat!(
+        "select ",
+        columns!(),
+        " from pay.fact as f
+         join unnest($1::text[], $2::text[]) as n(account, object_id)
+           on f.account = n.account and f.object_id = n.object_id
+         where f.held"
+    ))
+    .bind(column(keys, |key| key.account.as_str()))
+    .bind(column(keys, |key| key.id.as_str()))
+    .fetch_all(tx)
+    .await?;
+    rows.iter().map(fact_of_row).collect()
+}
+
+/// How many of these domain events are not in the queue, summed over the sinks.
+pub(super) async fn unqueued(
+    tx: &mut PgConnection,
+    events: &[String],
+    sinks: &BTreeSet<Sink>,
+) -> sqlx::Result<u64> {
+    let queued: i64 = sqlx::query_scalar(
+        "select count(*) from pay.outbox where sink = any($1) and event_id = any($2)",
+    )
+    .bind(column(sinks, |sink| sink.as_str()))
+    .bind(events)
+    .fetch_one(tx)
+    .await?;
+    Ok((events.len() * sinks.len()) as u64 - queued.unsigned_abs())
 }
 
 /// Queues the domain events for each sink. Returns how many rows.
@@ -142,7 +187,7 @@ async fn queue(
 }
 
 /// A fact from its columns, `created` in Unix seconds.
-pub(crate) fn of_row(row: &PgRow) -> sqlx::Result<Fact> {
+pub(crate) fn fact_of_row(row: &PgRow) -> sqlx::Result<Fact> {
     Ok(Fact {
         fact_id: row.try_get("fact_id")?,
         kind: row.try_get("type")?,

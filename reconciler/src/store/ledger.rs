@@ -9,45 +9,55 @@ use sqlx::{PgConnection, Row as _};
 use super::column;
 
 /// Writes the entries that bring each subject to its target, and those of these objects without a
-/// target to nothing: an earlier view may have posted them. Who calls holds the locks of what the
-/// subjects belong to, so nobody else posts to them.
+/// target to nothing. Who calls holds the locks of what the subjects belong to, so nobody else posts
+/// to them.
 pub(super) async fn write(
     tx: &mut PgConnection,
     targets: &[Target],
     objects: &[&ObjectKey],
 ) -> sqlx::Result<()> {
-    let subjects = targets.iter().map(|target| (&target.subject.account, &target.subject.id));
-    let ids: BTreeSet<(&String, &String)> =
-        subjects.chain(objects.iter().map(|key| (&key.account, &key.id))).collect();
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let posted = posted(tx, &ids).await?;
+    let posted = posted(tx, &concerned(targets, objects)).await?;
     let nothing = Balances::new();
-    let newest = targets.iter().map(|target| target.as_of).max().unwrap_or_default();
-    let targets: BTreeMap<&Subject, &Target> =
-        targets.iter().map(|target| (&target.subject, target)).collect();
-    let objects: BTreeSet<(&String, &String)> =
-        objects.iter().map(|key| (&key.account, &key.id)).collect();
-    let orphans = posted
-        .keys()
-        .filter(|subject| !targets.contains_key(subject))
-        .filter(|subject| objects.contains(&(&subject.account, &subject.id)));
-    let orphans: Vec<Target> =
-        orphans.map(|subject| Target::nothing(subject.clone(), newest)).collect();
-    let entries: Vec<Entry> = targets
-        .into_values()
-        .chain(&orphans)
+    let entries: Vec<Entry> = aims(targets, objects, posted.keys())
+        .values()
         .flat_map(|target| entries(target, posted.get(&target.subject).unwrap_or(&nothing)))
         .collect();
     insert(tx, &entries).await
 }
 
+/// Account and id of everything that these targets and objects may have postings of.
+pub(super) fn concerned(targets: &[Target], objects: &[&ObjectKey]) -> BTreeSet<(String, String)> {
+    let subjects = targets.iter().map(|target| (&target.subject.account, &target.subject.id));
+    let ids = subjects.chain(objects.iter().map(|key| (&key.account, &key.id)));
+    ids.map(|(account, id)| (account.clone(), id.clone())).collect()
+}
+
+/// What every subject must add up to: its target; and nothing where one of these objects is posted
+/// and has none, for an earlier view may have posted it.
+pub(super) fn aims<'a>(
+    targets: &[Target],
+    objects: &[&ObjectKey],
+    posted: impl Iterator<Item = &'a Subject>,
+) -> BTreeMap<Subject, Target> {
+    let newest = targets.iter().map(|target| target.as_of).max().unwrap_or_default();
+    let mut aims: BTreeMap<Subject, Target> =
+        targets.iter().map(|target| (target.subject.clone(), target.clone())).collect();
+    let objects: BTreeSet<(&String, &String)> =
+        objects.iter().map(|key| (&key.account, &key.id)).collect();
+    for subject in posted.filter(|it| objects.contains(&(&it.account, &it.id))) {
+        aims.entry(subject.clone()).or_insert_with_key(|it| Target::nothing(it.clone(), newest));
+    }
+    aims
+}
+
 /// What the postings of every subject with one of these accounts and ids add up to.
-async fn posted(
+pub(super) async fn posted(
     tx: &mut PgConnection,
-    ids: &BTreeSet<(&String, &String)>,
+    ids: &BTreeSet<(String, String)>,
 ) -> sqlx::Result<BTreeMap<Subject, Balances>> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let rows = sqlx::query(
         "select e.account, e.subject_id, e.subject_kind, e.currency, p.ledger_account, p.party,
            sum(p.amount_cents)::bigint as amount_cents
@@ -61,12 +71,11 @@ async fn posted(
     .fetch_all(tx)
     .await?;
     let mut posted: BTreeMap<Subject, Balances> = BTreeMap::new();
-    for row in rows {
-        let (account, kind): (String, String) =
+    for row in &rows {
+        let (account, kind): (&str, &str) =
             (row.try_get("ledger_account")?, row.try_get("subject_kind")?);
         let account = Account::ALL.into_iter().find(|known| known.as_str() == account);
-        let kind = SubjectKind::ALL.into_iter().find(|known| known.as_str() == kind);
-        let (Some(account), Some(kind)) = (account, kind) else {
+        let (Some(account), Some(kind)) = (account, SubjectKind::find(kind)) else {
             return Err(sqlx::Error::Decode(
                 "a posting of a kind this program does not know".into(),
             ));

@@ -31,10 +31,12 @@ mod derived;
 mod discrepancy;
 mod event;
 mod fact;
+mod forecast;
 mod invoice;
 mod ledger;
 mod object;
 mod pace;
+mod payout;
 mod position;
 mod quarantine;
 mod quote;
@@ -42,12 +44,12 @@ mod rederive;
 mod redrive;
 mod row;
 
-pub(crate) use change::Change;
+pub use change::Change;
 pub use event::{EventKey, Verdict};
-pub(crate) use fact::of_row as fact_of_row;
+pub(crate) use fact::fact_of_row;
+pub use forecast::{Forecast, Limits, Totals};
 pub use pace::{Pace, Step};
 pub use position::Advance;
-pub(crate) use redrive::Rehearsal;
 
 /// How often a batch may find that an aggregate reaches further than it had locked. Each round
 /// follows the links once more; links only grow, and aggregates are small.
@@ -267,12 +269,8 @@ impl Store {
         };
         let named_before = derived::named_providers(&states, &self.settings);
         let changed = work.join_into(&mut states);
-        let named = derived::named_providers(&states, &self.settings);
-        let renamed: Vec<String> = named
-            .into_iter()
-            .filter(|(account, name)| named_before.get(account) != Some(name))
-            .map(|(account, _)| account)
-            .collect();
+        let named_now = derived::named_providers(&states, &self.settings);
+        let renamed = derived::renamed(&named_before, named_now);
         let dependents = rederive::at_once_or_later(&mut tx, &renamed).await?;
         let missing: BTreeSet<ObjectKey> =
             dependents.iter().filter(|key| !states.contains_key(key)).cloned().collect();
@@ -280,7 +278,7 @@ impl Store {
             return Ok(Err(Setback::Incomplete(missing)));
         }
         let concerns = |key: &ObjectKey| changed.contains(key) || dependents.contains(key);
-        let derived = Derived::of(&mut tx, &states, concerns, &self.settings, pace).await?;
+        let derived = Derived::of(&mut *tx, &states, concerns, &self.settings, pace).await?;
         let derived = match derived {
             Ok(derived) => derived,
             Err(setback) => return Ok(Err(setback)),
@@ -360,6 +358,17 @@ async fn lock(
     let missing = aggregate::beyond(&states);
     Ok(if missing.is_empty() { Ok(states) } else { Err(Setback::Incomplete(missing)) })
 }
+
+/// A query with what it is asked with.
+type Bound = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+/// The query of table, primary key and columns of the rows that another macro has as a table.
+macro_rules! image {
+    ($table:literal, $key:literal, $rows:ident) => {
+        concat!("select '", $table, "', ", $key, ", to_jsonb(n) from (", $rows!(), ") as n")
+    };
+}
+use image;
 
 /// One column of many rows: what UNNEST takes.
 fn column<'a, T: 'a, U>(

@@ -8,6 +8,7 @@ use domain::json::Doc;
 use domain::object::{Kind, ObjectKey};
 use domain::order::{Newest, OrderingKey};
 use domain::state::{Milestones, ObjectState, Snapshot};
+use futures::{Stream, TryStreamExt as _};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
@@ -36,24 +37,17 @@ pub(super) async fn links(
         .collect()
 }
 
-/// The objects whose rows or ledger name the providers of these connected accounts, at most this
-/// many.
-pub(super) async fn dependents(
-    tx: &mut PgConnection,
-    accounts: &[String],
-    limit: i64,
-) -> sqlx::Result<BTreeSet<ObjectKey>> {
-    if accounts.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let rows: Vec<(String, String)> = sqlx::query_as(
+/// The objects whose rows or ledger name the providers of these connected accounts, at most so many.
+pub(super) fn dependents<'a>(
+    tx: &'a mut PgConnection,
+    accounts: &'a [String],
+    limit: Option<i64>,
+) -> impl Stream<Item = sqlx::Result<ObjectKey>> + Send + 'a {
+    let rows = sqlx::query_as::<_, (String, String)>(
         "select account, object_id from pay.stripe_object where depends_on = any($1) limit $2",
-    )
-    .bind(accounts)
-    .bind(limit)
-    .fetch_all(tx)
-    .await?;
-    Ok(rows.into_iter().map(|(account, id)| ObjectKey::new(account, id)).collect())
+    );
+    let rows = rows.bind(accounts).bind(limit).fetch(tx);
+    rows.map_ok(|(account, id)| ObjectKey::new(account, id))
 }
 
 /// Makes a row for every id, so that there is something to lock. Sorted: two transactions that

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::quote::{Quote, Quotes, UNQUOTED};
-use domain::settlement::{Resettled, Sibling};
+use domain::settlement::Sibling;
 use sqlx::{PgConnection, Row as _};
 
 use super::column;
@@ -110,7 +110,7 @@ pub(super) async fn siblings(
 }
 
 /// Writes fee and tax of payments whose part changed with another payment of their quote.
-pub(super) async fn resettle(tx: &mut PgConnection, rows: &[Resettled]) -> sqlx::Result<()> {
+pub(super) async fn resettle(tx: &mut PgConnection, rows: &[Sibling]) -> sqlx::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use domain::object::{ObjectKey, authorization};
 use domain::settlement::{order_key, quote_key};
+use futures::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection};
 
 use super::derived::Derived;
@@ -138,7 +139,7 @@ impl Store {
         concerned.extend(accounts.map(|input| ObjectKey::of_account(&input.id)));
 
         let concerns = |key: &ObjectKey| concerned.contains(key);
-        match Derived::of(&mut tx, &states, concerns, &self.settings, &()).await? {
+        match Derived::of(&mut *tx, &states, concerns, &self.settings, &()).await? {
             Ok(derived) => derived.write(&mut tx, &()).await?,
             Err(setback) => return Ok(Err(setback)),
         }
@@ -217,7 +218,11 @@ pub(super) async fn at_once_or_later(
     tx: &mut PgConnection,
     accounts: &[String],
 ) -> sqlx::Result<BTreeSet<ObjectKey>> {
-    let found = object::dependents(tx, accounts, PAGE).await?;
+    if accounts.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let found: BTreeSet<ObjectKey> =
+        object::dependents(tx, accounts, Some(PAGE)).try_collect().await?;
     if i64::try_from(found.len()).unwrap_or(i64::MAX) < PAGE {
         return Ok(found);
     }

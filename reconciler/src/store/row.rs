@@ -1,32 +1,58 @@
-//! The derived rows: `pay.txn`, `pay.refund`, `pay.dispute`, `pay.payout`, `acc.provider_connect`.
+//! The derived rows of payments: `pay.txn`, `pay.refund`, `pay.dispute`.
 //!
 //! A row that is the same already is not touched, so that `updated_at` tells when it changed and a
 //! replay writes nothing.
 
-use domain::derive::Providers;
-use domain::row::{Dispute, Payout, Provider, Refund, Rows, Txn};
-use sqlx::{PgConnection, Row as _};
+use domain::row::{Dispute, Refund, Rows, Txn};
+use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
 
-use super::column;
 use super::pace::{Pace, Step};
+use super::{Bound, column, image, payout};
 
-/// The providers of these connected accounts. Where two claim one account, the first by name has
-/// it, so that every process decides alike.
-pub(super) async fn providers(
-    tx: &mut PgConnection,
-    accounts: &[String],
-) -> sqlx::Result<Providers> {
-    if accounts.is_empty() {
-        return Ok(Providers::new());
-    }
-    let rows = sqlx::query(
-        "select stripe_acct, min(left(user_id, 500) collate \"C\") as user_id
-         from acc.provider_connect where stripe_acct = any($1) group by stripe_acct",
-    )
-    .bind(accounts)
-    .fetch_all(tx)
-    .await?;
-    rows.iter().map(|row| Ok((row.try_get("stripe_acct")?, row.try_get("user_id")?))).collect()
+/// The rows as a table, from what [`bind_txns`] binds.
+macro_rules! txns {
+    () => {
+        "select txn_id, account, livemode, quote_id, order_id, provider_id, stripe_pi, stripe_ch,
+           method, stripe_method, status, stripe_status,
+           to_timestamp(authorized_at) as authorized_at, to_timestamp(captured_at) as captured_at,
+           amount_cents, captured_cents, refunded_cents, currency, meta,
+           to_timestamp(created_at) as created_at, destination_account, is_direct, kept_cents,
+           application_fee_cents, fee_cents, tax_cents, is_misfit
+         from unnest($1::text[], $2::text[], $3::boolean[], $4::text[], $5::text[], $6::text[],
+           $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+           $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[],
+           $19::jsonb[], $20::bigint[], $21::text[], $22::boolean[], $23::bigint[], $24::bigint[],
+           $25::bigint[], $26::bigint[], $27::boolean[])
+           as n(txn_id, account, livemode, quote_id, order_id, provider_id, stripe_pi, stripe_ch,
+           method, stripe_method, status, stripe_status, authorized_at, captured_at, amount_cents,
+           captured_cents, refunded_cents, currency, meta, created_at, destination_account,
+           is_direct, kept_cents, application_fee_cents, fee_cents, tax_cents, is_misfit)"
+    };
+}
+
+/// The rows as a table, from what [`bind_refunds`] binds.
+macro_rules! refunds {
+    () => {
+        "select refund_id, txn_id, account, stripe_ref, amount_cents, currency, reason, status,
+           stripe_status, created_by, to_timestamp(created_at) as created_at
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
+           $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[])
+           as n(refund_id, txn_id, account, stripe_ref, amount_cents, currency, reason, status,
+           stripe_status, created_by, created_at)"
+    };
+}
+
+/// The rows as a table, from what [`bind_disputes`] binds.
+macro_rules! disputes {
+    () => {
+        "select dispute_id, txn_id, account, stripe_dispute, amount_cents, currency, reason, status,
+           stripe_status, to_timestamp(due_by) as due_by, to_timestamp(created_at) as created_at
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
+           $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[])
+           as n(dispute_id, txn_id, account, stripe_dispute, amount_cents, currency, reason, status,
+           stripe_status, due_by, created_at)"
+    };
 }
 
 /// Writes every row, parents before children, and deletes what must not stand.
@@ -47,11 +73,22 @@ pub(super) async fn write(
     delete(tx, "delete from pay.dispute where dispute_id = any($1)", &absent.disputes).await?;
     delete(tx, "delete from pay.txn where txn_id = any($1)", &absent.txns).await?;
     pace.before(Step::WritePayouts).await;
-    write_payouts(tx, &rows.payouts).await?;
+    payout::write(tx, &rows.payouts).await?;
     delete(tx, "delete from pay.payout where payout_id = any($1)", &absent.payouts).await?;
     delete(tx, "delete from pay.invoice where invoice_id = any($1)", &absent.invoices).await?;
     pace.before(Step::WriteProviders).await;
-    write_providers(tx, &rows.providers).await
+    payout::write_providers(tx, &rows.providers).await
+}
+
+/// Table, primary key and columns of each payment, refund and dispute, as they will be stored.
+pub(super) async fn images(tx: &mut PgConnection, rows: &Rows) -> sqlx::Result<Vec<PgRow>> {
+    let txns = bind_txns(sqlx::query(image!("pay.txn", "txn_id", txns)), &rows.txns);
+    let mut images = txns.fetch_all(&mut *tx).await?;
+    let refunds = sqlx::query(image!("pay.refund", "refund_id", refunds));
+    images.extend(bind_refunds(refunds, &rows.refunds).fetch_all(&mut *tx).await?);
+    let disputes = sqlx::query(image!("pay.dispute", "dispute_id", disputes));
+    images.extend(bind_disputes(disputes, &rows.disputes).fetch_all(tx).await?);
+    Ok(images)
 }
 
 async fn delete(tx: &mut PgConnection, sql: &'static str, ids: &[String]) -> sqlx::Result<()> {
@@ -61,30 +98,50 @@ async fn delete(tx: &mut PgConnection, sql: &'static str, ids: &[String]) -> sql
     sqlx::query(sql).bind(ids).execute(tx).await.map(drop)
 }
 
+fn bind_txns(query: Bound, rows: &[Txn]) -> Bound {
+    query
+        .bind(column(rows, |row| row.txn_id.as_str()))
+        .bind(column(rows, |row| row.account.as_str()))
+        .bind(column(rows, |row| row.livemode))
+        .bind(column(rows, |row| row.quote_id.as_str()))
+        .bind(column(rows, |row| row.order_id.as_deref()))
+        .bind(column(rows, |row| row.provider_id.as_deref()))
+        .bind(column(rows, |row| row.stripe_pi.as_deref()))
+        .bind(column(rows, |row| row.stripe_ch.as_deref()))
+        .bind(column(rows, |row| row.method))
+        .bind(column(rows, |row| row.stripe_method.as_deref()))
+        .bind(column(rows, |row| row.status))
+        .bind(column(rows, |row| row.stripe_status.as_deref()))
+        .bind(column(rows, |row| row.authorized_at))
+        .bind(column(rows, |row| row.captured_at))
+        .bind(column(rows, |row| row.amount_cents))
+        .bind(column(rows, |row| row.captured_cents))
+        .bind(column(rows, |row| row.refunded_cents))
+        .bind(column(rows, |row| row.currency.as_str()))
+        .bind(column(rows, |row| row.meta.clone()))
+        .bind(column(rows, |row| row.created_at))
+        .bind(column(rows, |row| row.destination_account.as_deref()))
+        .bind(column(rows, |row| row.is_direct))
+        .bind(column(rows, |row| row.kept_cents))
+        .bind(column(rows, |row| row.application_fee_cents))
+        .bind(column(rows, |row| row.fee_cents))
+        .bind(column(rows, |row| row.tax_cents))
+        .bind(column(rows, |row| row.is_misfit))
+}
+
 async fn write_txns(tx: &mut PgConnection, rows: &[Txn]) -> sqlx::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    let query = sqlx::query(concat!(
         "insert into pay.txn as t (txn_id, account, livemode, quote_id, order_id, provider_id,
            stripe_pi, stripe_ch, method, stripe_method, status, stripe_status, authorized_at,
            captured_at, amount_cents, captured_cents, refunded_cents, currency, meta, created_at,
            destination_account, is_direct, kept_cents, application_fee_cents, fee_cents, tax_cents,
            is_misfit)
-         select txn_id, account, livemode, quote_id, order_id, provider_id, stripe_pi, stripe_ch,
-           method, stripe_method, status, stripe_status, to_timestamp(authorized_at),
-           to_timestamp(captured_at), amount_cents, captured_cents, refunded_cents, currency, meta,
-           to_timestamp(created_at), destination_account, is_direct, kept_cents,
-           application_fee_cents, fee_cents, tax_cents, is_misfit
-         from unnest($1::text[], $2::text[], $3::boolean[], $4::text[], $5::text[], $6::text[],
-           $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-           $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[],
-           $19::jsonb[], $20::bigint[], $21::text[], $22::boolean[], $23::bigint[], $24::bigint[],
-           $25::bigint[], $26::bigint[], $27::boolean[])
-           as n(txn_id, account, livemode, quote_id, order_id, provider_id, stripe_pi, stripe_ch,
-           method, stripe_method, status, stripe_status, authorized_at, captured_at, amount_cents,
-           captured_cents, refunded_cents, currency, meta, created_at, destination_account,
-           is_direct, kept_cents, application_fee_cents, fee_cents, tax_cents, is_misfit)
+         ",
+        txns!(),
+        "
          order by txn_id collate \"C\"
          on conflict (txn_id) do update
          set account = excluded.account, livemode = excluded.livemode,
@@ -114,52 +171,35 @@ async fn write_txns(tx: &mut PgConnection, rows: &[Txn]) -> sqlx::Result<()> {
              excluded.created_at, excluded.destination_account, excluded.is_direct,
              excluded.kept_cents, excluded.application_fee_cents, excluded.fee_cents,
              excluded.tax_cents, excluded.is_misfit)",
-    )
-    .bind(column(rows, |row| row.txn_id.as_str()))
-    .bind(column(rows, |row| row.account.as_str()))
-    .bind(column(rows, |row| row.livemode))
-    .bind(column(rows, |row| row.quote_id.as_str()))
-    .bind(column(rows, |row| row.order_id.as_deref()))
-    .bind(column(rows, |row| row.provider_id.as_deref()))
-    .bind(column(rows, |row| row.stripe_pi.as_deref()))
-    .bind(column(rows, |row| row.stripe_ch.as_deref()))
-    .bind(column(rows, |row| row.method))
-    .bind(column(rows, |row| row.stripe_method.as_deref()))
-    .bind(column(rows, |row| row.status))
-    .bind(column(rows, |row| row.stripe_status.as_deref()))
-    .bind(column(rows, |row| row.authorized_at))
-    .bind(column(rows, |row| row.captured_at))
-    .bind(column(rows, |row| row.amount_cents))
-    .bind(column(rows, |row| row.captured_cents))
-    .bind(column(rows, |row| row.refunded_cents))
-    .bind(column(rows, |row| row.currency.as_str()))
-    .bind(column(rows, |row| row.meta.clone()))
-    .bind(column(rows, |row| row.created_at))
-    .bind(column(rows, |row| row.destination_account.as_deref()))
-    .bind(column(rows, |row| row.is_direct))
-    .bind(column(rows, |row| row.kept_cents))
-    .bind(column(rows, |row| row.application_fee_cents))
-    .bind(column(rows, |row| row.fee_cents))
-    .bind(column(rows, |row| row.tax_cents))
-    .bind(column(rows, |row| row.is_misfit))
-    .execute(tx)
-    .await
-    .map(drop)
+    ));
+    bind_txns(query, rows).execute(tx).await.map(drop)
+}
+
+fn bind_refunds(query: Bound, rows: &[Refund]) -> Bound {
+    query
+        .bind(column(rows, |row| row.refund_id.as_str()))
+        .bind(column(rows, |row| row.txn_id.as_str()))
+        .bind(column(rows, |row| row.account.as_str()))
+        .bind(column(rows, |row| row.stripe_ref.as_str()))
+        .bind(column(rows, |row| row.amount_cents))
+        .bind(column(rows, |row| row.currency.as_str()))
+        .bind(column(rows, |row| row.reason.as_str()))
+        .bind(column(rows, |row| row.status))
+        .bind(column(rows, |row| row.stripe_status.as_deref()))
+        .bind(column(rows, |row| row.created_by))
+        .bind(column(rows, |row| row.created_at))
 }
 
 async fn write_refunds(tx: &mut PgConnection, rows: &[Refund]) -> sqlx::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    let query = sqlx::query(concat!(
         "insert into pay.refund as t (refund_id, txn_id, account, stripe_ref, amount_cents,
            currency, reason, status, stripe_status, created_by, created_at)
-         select refund_id, txn_id, account, stripe_ref, amount_cents, currency, reason, status,
-           stripe_status, created_by, to_timestamp(created_at)
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
-           $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[])
-           as n(refund_id, txn_id, account, stripe_ref, amount_cents, currency, reason, status,
-           stripe_status, created_by, created_at)
+         ",
+        refunds!(),
+        "
          order by refund_id collate \"C\"
          on conflict (refund_id) do update
          set txn_id = excluded.txn_id, account = excluded.account,
@@ -172,36 +212,35 @@ async fn write_refunds(tx: &mut PgConnection, rows: &[Refund]) -> sqlx::Result<(
            is distinct from (excluded.txn_id, excluded.account, excluded.stripe_ref,
              excluded.amount_cents, excluded.currency, excluded.reason, excluded.status,
              excluded.stripe_status, excluded.created_by, excluded.created_at)",
-    )
-    .bind(column(rows, |row| row.refund_id.as_str()))
-    .bind(column(rows, |row| row.txn_id.as_str()))
-    .bind(column(rows, |row| row.account.as_str()))
-    .bind(column(rows, |row| row.stripe_ref.as_str()))
-    .bind(column(rows, |row| row.amount_cents))
-    .bind(column(rows, |row| row.currency.as_str()))
-    .bind(column(rows, |row| row.reason.as_str()))
-    .bind(column(rows, |row| row.status))
-    .bind(column(rows, |row| row.stripe_status.as_deref()))
-    .bind(column(rows, |row| row.created_by))
-    .bind(column(rows, |row| row.created_at))
-    .execute(tx)
-    .await
-    .map(drop)
+    ));
+    bind_refunds(query, rows).execute(tx).await.map(drop)
+}
+
+fn bind_disputes(query: Bound, rows: &[Dispute]) -> Bound {
+    query
+        .bind(column(rows, |row| row.dispute_id.as_str()))
+        .bind(column(rows, |row| row.txn_id.as_str()))
+        .bind(column(rows, |row| row.account.as_str()))
+        .bind(column(rows, |row| row.stripe_dispute.as_str()))
+        .bind(column(rows, |row| row.amount_cents))
+        .bind(column(rows, |row| row.currency.as_str()))
+        .bind(column(rows, |row| row.reason.as_deref()))
+        .bind(column(rows, |row| row.status))
+        .bind(column(rows, |row| row.stripe_status.as_str()))
+        .bind(column(rows, |row| row.due_by))
+        .bind(column(rows, |row| row.created_at))
 }
 
 async fn write_disputes(tx: &mut PgConnection, rows: &[Dispute]) -> sqlx::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    let query = sqlx::query(concat!(
         "insert into pay.dispute as t (dispute_id, txn_id, account, stripe_dispute, amount_cents,
            currency, reason, status, stripe_status, due_by, created_at)
-         select dispute_id, txn_id, account, stripe_dispute, amount_cents, currency, reason, status,
-           stripe_status, to_timestamp(due_by), to_timestamp(created_at)
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
-           $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[])
-           as n(dispute_id, txn_id, account, stripe_dispute, amount_cents, currency, reason, status,
-           stripe_status, due_by, created_at)
+         ",
+        disputes!(),
+        "
          order by dispute_id collate \"C\"
          on conflict (dispute_id) do update
          set txn_id = excluded.txn_id, account = excluded.account,
@@ -214,95 +253,6 @@ async fn write_disputes(tx: &mut PgConnection, rows: &[Dispute]) -> sqlx::Result
            is distinct from (excluded.txn_id, excluded.account, excluded.stripe_dispute,
              excluded.amount_cents, excluded.currency, excluded.reason, excluded.status,
              excluded.stripe_status, excluded.due_by, excluded.created_at)",
-    )
-    .bind(column(rows, |row| row.dispute_id.as_str()))
-    .bind(column(rows, |row| row.txn_id.as_str()))
-    .bind(column(rows, |row| row.account.as_str()))
-    .bind(column(rows, |row| row.stripe_dispute.as_str()))
-    .bind(column(rows, |row| row.amount_cents))
-    .bind(column(rows, |row| row.currency.as_str()))
-    .bind(column(rows, |row| row.reason.as_deref()))
-    .bind(column(rows, |row| row.status))
-    .bind(column(rows, |row| row.stripe_status.as_str()))
-    .bind(column(rows, |row| row.due_by))
-    .bind(column(rows, |row| row.created_at))
-    .execute(tx)
-    .await
-    .map(drop)
-}
-
-/// Writes transfers and payouts.
-pub(super) async fn write_payouts(tx: &mut PgConnection, rows: &[Payout]) -> sqlx::Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "insert into pay.payout as t (payout_id, account, livemode, destination_account,
-           provider_id, stripe_transfer, stripe_payout, currency, gross_cents, fee_cents, net_cents,
-           status, stripe_status, scheduled_on, created_at)
-         select payout_id, account, livemode, destination_account, provider_id, stripe_transfer,
-           stripe_payout, currency, gross_cents, fee_cents, net_cents, status, stripe_status,
-           (to_timestamp(scheduled_on) at time zone 'utc')::date, to_timestamp(created_at)
-         from unnest($1::text[], $2::text[], $3::boolean[], $4::text[], $5::text[], $6::text[],
-           $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[],
-           $13::text[], $14::bigint[], $15::bigint[])
-           as n(payout_id, account, livemode, destination_account, provider_id, stripe_transfer,
-           stripe_payout, currency, gross_cents, fee_cents, net_cents, status, stripe_status,
-           scheduled_on, created_at)
-         order by payout_id collate \"C\"
-         on conflict (payout_id) do update
-         set account = excluded.account, livemode = excluded.livemode,
-           destination_account = excluded.destination_account, provider_id = excluded.provider_id,
-           stripe_transfer = excluded.stripe_transfer, stripe_payout = excluded.stripe_payout,
-           currency = excluded.currency, gross_cents = excluded.gross_cents,
-           fee_cents = excluded.fee_cents, net_cents = excluded.net_cents,
-           status = excluded.status, stripe_status = excluded.stripe_status,
-           scheduled_on = excluded.scheduled_on, created_at = excluded.created_at,
-           updated_at = now()
-         where (t.account, t.livemode, t.destination_account, t.provider_id, t.stripe_transfer,
-             t.stripe_payout, t.currency, t.gross_cents, t.fee_cents, t.net_cents, t.status,
-             t.stripe_status, t.scheduled_on, t.created_at)
-           is distinct from (excluded.account, excluded.livemode, excluded.destination_account,
-             excluded.provider_id, excluded.stripe_transfer, excluded.stripe_payout,
-             excluded.currency, excluded.gross_cents, excluded.fee_cents, excluded.net_cents,
-             excluded.status, excluded.stripe_status, excluded.scheduled_on, excluded.created_at)",
-    )
-    .bind(column(rows, |row| row.payout_id.as_str()))
-    .bind(column(rows, |row| row.account.as_str()))
-    .bind(column(rows, |row| row.livemode))
-    .bind(column(rows, |row| row.destination_account.as_deref()))
-    .bind(column(rows, |row| row.provider_id.as_str()))
-    .bind(column(rows, |row| row.stripe_transfer.as_deref()))
-    .bind(column(rows, |row| row.stripe_payout.as_deref()))
-    .bind(column(rows, |row| row.currency.as_str()))
-    .bind(column(rows, |row| row.gross_cents))
-    .bind(column(rows, |row| row.fee_cents))
-    .bind(column(rows, |row| row.net_cents))
-    .bind(column(rows, |row| row.status))
-    .bind(column(rows, |row| row.stripe_status.as_deref()))
-    .bind(column(rows, |row| row.scheduled_on))
-    .bind(column(rows, |row| row.created_at))
-    .execute(tx)
-    .await
-    .map(drop)
-}
-
-/// Writes what the accounts say into the providers that are linked to them.
-pub(super) async fn write_providers(tx: &mut PgConnection, rows: &[Provider]) -> sqlx::Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "update acc.provider_connect as p
-         set status = n.status, requirements = n.requirements, updated_at = now()
-         from unnest($1::text[], $2::text[], $3::jsonb[]) as n(stripe_acct, status, requirements)
-         where p.stripe_acct = n.stripe_acct
-           and (p.status, p.requirements) is distinct from (n.status, n.requirements)",
-    )
-    .bind(column(rows, |row| row.stripe_acct.as_str()))
-    .bind(column(rows, |row| row.status))
-    .bind(column(rows, |row| row.requirements.clone()))
-    .execute(tx)
-    .await
-    .map(drop)
+    ));
+    bind_disputes(query, rows).execute(tx).await.map(drop)
 }

@@ -1,12 +1,9 @@
 //! `reconciler quarantine redrive`: puts records through the current decoding and applying.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context as _, bail};
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 use domain::event::{Reason, Rejected, decode};
-use domain::settings::Settings;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use service::exit::{ConfigError, Outcome};
@@ -15,20 +12,16 @@ use sqlx::PgPool;
 use super::kept::{self, Key};
 use super::place::Place;
 use crate::cli::Read;
-use crate::config::{Livemode, Project, Sinks};
+use crate::config::{self, Livemode, Project, Sinks};
 use crate::database;
 use crate::fault::{Backoff, Decision, Fault, note};
-use crate::feed::BatchLimit;
 use crate::operation::{self, Operator};
-use crate::sink::Sink;
-use crate::store::{Applied, Change, Item, Rehearsal, Store};
+use crate::store::{Applied, Forecast, Item, Store, Totals};
 
 mod report;
 
 use report::Report;
 
-/// Most records of one dry run: until its end it holds its locks, and live records wait for them.
-const MAX_REHEARSED: usize = 1000;
 /// How often a transaction is tried that meets a fault which may pass.
 const MAX_ATTEMPTS: u32 = 6;
 /// Connections: one at work, one to read beside it.
@@ -46,7 +39,7 @@ pub(crate) struct Arguments {
     /// Every open record with this reason
     #[arg(long, value_parser = PossibleValuesParser::new(Reason::ALL.map(Reason::as_str)))]
     reason: Option<String>,
-    /// Change nothing; say which rows would change and how. At most 1000 records
+    /// Change nothing; say which rows and balances would change and how
     #[arg(long)]
     dry_run: bool,
     /// Which events count, as for `reconciler run`
@@ -60,31 +53,32 @@ pub(crate) struct Arguments {
     project: Project,
     #[command(flatten)]
     sinks: Sinks,
+    #[command(flatten)]
+    forecast: config::Forecast,
 }
 
 /// Redrives; exit code 3 when something stays.
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let pool = database::pool(&arguments.read.database.url()?, "quarantine", CONNECTIONS)?;
-    let mut keys = arguments.keys(&pool).await?;
+    let keys = arguments.keys(&pool).await?;
     if arguments.dry_run {
-        let left = keys.len().saturating_sub(MAX_REHEARSED);
-        keys.truncate(MAX_REHEARSED);
-        let way = Way::Rehearse(Rehearsal::begin(&pool).await?);
-        let mut run = Redrive::new(arguments, &pool, way)?;
+        let store = arguments.store(&pool, keys.first().map_or(("", ""), Key::log))?;
+        let forecast = Forecast::begin(&store, arguments.forecast.limits()).await?;
+        let way = Way::Forecast(Box::new(forecast));
+        let mut run = Redrive { arguments, pool: &pool, way, report: Report::default() };
         run.all(&keys).await?;
-        let (report, changes) = run.end().await?;
-        return report.print_rehearsal(&changes, left, arguments.read.json);
+        return run.tell().await;
     }
     if keys.is_empty() {
         return Report::default().print(None, arguments.read.json);
     }
     let asked = arguments.asked();
     operation::record(&pool, &arguments.by, "quarantine redrive", asked, async |operation| {
-        let mut run = Redrive::new(arguments, &pool, Way::Redrive(operation))?;
+        let (way, report) = (Way::Redrive(operation), Report::default());
+        let mut run = Redrive { arguments, pool: &pool, way, report };
         run.all(&keys).await?;
-        let (report, _) = run.end().await?;
-        let outcome = report.print(Some(operation), arguments.read.json)?;
-        Ok((outcome, report.summary()))
+        let outcome = run.report.print(Some(operation), arguments.read.json)?;
+        Ok((outcome, run.report.summary()))
     })
     .await
 }
@@ -102,6 +96,12 @@ impl Arguments {
         }
     }
 
+    /// The projection of this topic, by the given settings.
+    fn store(&self, pool: &PgPool, log: (&str, &str)) -> Result<Store, ConfigError> {
+        let settings = self.project.settings(self.livemode)?;
+        Ok(Store::of_log(pool.clone(), settings, self.sinks.chosen(), log))
+    }
+
     fn asked(&self) -> serde_json::Value {
         let positions: Vec<String> = self.positions.iter().map(ToString::to_string).collect();
         json!({"positions": positions, "all": self.all, "reason": self.reason})
@@ -111,35 +111,23 @@ impl Arguments {
 /// For good, by this operation, or to see what it would change.
 enum Way {
     Redrive(i64),
-    Rehearse(Rehearsal),
+    Forecast(Box<Forecast>),
 }
 
 /// A redrive under way.
 struct Redrive<'a> {
+    arguments: &'a Arguments,
     pool: &'a PgPool,
-    settings: Settings,
-    sinks: BTreeSet<Sink>,
-    limit: BatchLimit,
     way: Way,
     report: Report,
 }
 
-impl<'a> Redrive<'a> {
-    fn new(arguments: &Arguments, pool: &'a PgPool, way: Way) -> Result<Self, ConfigError> {
-        Ok(Self {
-            pool,
-            settings: arguments.project.settings(arguments.livemode)?,
-            sinks: arguments.sinks.chosen(),
-            limit: arguments.project.batch(),
-            way,
-            report: Report::default(),
-        })
-    }
-
+impl Redrive<'_> {
     async fn all(&mut self, keys: &[Key]) -> anyhow::Result<()> {
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} records, {eta} left")?;
         let progress = ProgressBar::new(keys.len() as u64).with_style(style);
-        for page in pages(keys, self.limit.records, self.limit.bytes) {
+        let limit = self.arguments.project.batch();
+        for page in pages(keys, limit.records, limit.bytes) {
             self.page(page).await?;
             progress.inc(page.len() as u64);
         }
@@ -149,8 +137,7 @@ impl<'a> Redrive<'a> {
 
     async fn page(&mut self, keys: &[Key]) -> anyhow::Result<()> {
         let Some(first) = keys.first() else { return Ok(()) };
-        let (settings, sinks) = (self.settings.clone(), self.sinks.clone());
-        let store = Store::of_log(self.pool.clone(), settings, sinks, first.log());
+        let store = self.arguments.store(self.pool, first.log())?;
         let records = {
             let mut connection = database::acquire(self.pool).await?;
             kept::load(&mut connection, keys).await?
@@ -224,27 +211,26 @@ impl<'a> Redrive<'a> {
         self.once(store, items).await
     }
 
-    /// Whether the same again can help. A rehearsal whose connection is gone has lost its past.
+    /// Whether the same again can help. A forecast that has lost its snapshot is over.
     fn may_pass(&self, fault: &Fault) -> bool {
-        match self.way {
-            Way::Redrive(_) => fault.decision.is_transient(),
-            Way::Rehearse(_) => fault.decision == Decision::Retry,
-        }
+        matches!(self.way, Way::Redrive(_)) && fault.decision.is_transient()
     }
 
     async fn once(&mut self, store: &Store, items: &[Item]) -> Result<Applied, Fault> {
         match &mut self.way {
             Way::Redrive(operation) => store.redrive(items, *operation).await,
-            Way::Rehearse(rehearsal) => rehearsal.apply(store, items).await,
+            Way::Forecast(forecast) => forecast.add(items).await,
         }
     }
 
-    async fn end(self) -> Result<(Report, Vec<Change>), Fault> {
-        let changes = match self.way {
-            Way::Redrive(_) => Vec::new(),
-            Way::Rehearse(rehearsal) => rehearsal.end().await?,
+    /// Tells what a forecast came to.
+    async fn tell(self) -> anyhow::Result<Outcome> {
+        let mut telling = self.report.telling(self.arguments.read.json)?;
+        let totals = match self.way {
+            Way::Redrive(_) => Totals::default(),
+            Way::Forecast(forecast) => forecast.end(|change| telling.change(&change)).await?,
         };
-        Ok((self.report, changes))
+        telling.end(&totals)
     }
 }
 
