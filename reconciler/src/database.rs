@@ -36,13 +36,18 @@ pub(crate) fn options(url: &SecretString, purpose: &str) -> Result<PgConnectOpti
         .options([("client_min_messages", "warning")]))
 }
 
-/// A pool that connects when it is first used.
-pub fn pool(url: &SecretString, purpose: &str, connections: u32) -> Result<PgPool, ConfigError> {
-    let options = options(url, purpose)?.options([
+/// The same, with the server's time limits on what the connection does.
+pub(crate) fn limited(options: PgConnectOptions) -> PgConnectOptions {
+    options.options([
         ("statement_timeout", STATEMENT_TIMEOUT),
         ("lock_timeout", LOCK_TIMEOUT),
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
-    ]);
+    ])
+}
+
+/// A pool that connects when it is first used.
+pub fn pool(url: &SecretString, purpose: &str, connections: u32) -> Result<PgPool, ConfigError> {
+    let options = limited(options(url, purpose)?);
     Ok(PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)

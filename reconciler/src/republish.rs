@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::select::Told;
 pub(crate) use self::select::{Cursor, Plan, Selection};
-use crate::fault::{Backoff, Fault, note};
+use crate::fault::{Backoff, Fault, insist, note};
 use crate::publish::{BATCH_RECORDS, Event, EventStream, batches, call};
 use crate::sink::Sink;
 
@@ -122,14 +122,8 @@ impl<E: EventStream> Republisher<E> {
         selection: &Selection,
         after: Option<&Cursor>,
     ) -> Result<Option<Vec<Told>>, Fault> {
-        let mut patience = Patience::default();
-        while !self.stop.is_cancelled() {
-            match selection.page(&self.pool, after).await {
-                Ok(page) => return Ok(Some(page)),
-                Err(fault) => patience.wait_out(fault, &self.stop).await?,
-            }
-        }
-        Ok(None)
+        let page = insist(ROLE, MAX_ATTEMPTS, || selection.page(&self.pool, after));
+        self.stop.run_until_cancelled(page).await.transpose()
     }
 
     /// Sends a batch, and what of it was refused again, until the sink has all of it. Says whether it
