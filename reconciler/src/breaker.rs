@@ -5,6 +5,7 @@
 //! about the newest records that were new to the database; docs/adr/0016-quarantine-and-breaker.md tells more.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 use domain::event::Reason;
 
@@ -53,6 +54,15 @@ pub(crate) struct Trip {
     pub(crate) reasons: BTreeMap<&'static str, u32>,
     /// Some of them.
     pub(crate) examples: Vec<Example>,
+}
+
+impl fmt::Display for Trip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts: Vec<String> =
+            self.reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        let (bad, all) = (self.quarantined, self.looked_at);
+        write!(f, "{bad} of {all} records would go to quarantine: {}", counts.join(", "))
+    }
 }
 
 /// The newest records: `None` for a good one.

@@ -18,6 +18,7 @@ pub mod fault;
 mod feed;
 mod firehose;
 pub mod hash;
+mod isolate;
 mod mask;
 mod operation;
 mod pipeline;

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use domain::event::{Reason, Rejected, decode};
+use domain::event::decode;
 use domain::record::RawRecord;
 use service::admin::Readiness;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::breaker::{Breaker, Limits};
 use crate::fault::{Backoff, Decision, Fault, note};
 use crate::feed::{BatchLimit, Delivery, Feed};
+use crate::isolate::{Search, set_aside};
 use crate::position::Position;
 use crate::store::{Advance, Applied, Batch, Item, Store, Verdict};
 
@@ -255,33 +256,22 @@ impl Projector {
     /// marks the refused ones for quarantine. Refused again while nothing at all was accepted.
     async fn isolate(&mut self, items: &mut [Item]) -> Result<Ended, Fault> {
         let nowhere = BTreeMap::new();
-        let mut refused: Vec<(usize, Fault)> = Vec::new();
-        let mut ranges: Vec<_> = std::iter::once(0..items.len()).collect();
-        while let Some(range) = ranges.pop() {
-            match self.attempt(&items[range.clone()], &nowhere).await? {
+        let mut search = Search::of(items.len());
+        while let Some(part) = search.next() {
+            match self.attempt(&items[part.clone()], &nowhere).await? {
                 Ended::Applied => {}
-                Ended::Refused(fault) if range.len() == 1 => refused.push((range.start, fault)),
-                Ended::Refused(_) => {
-                    let middle = range.start + range.len() / 2;
-                    ranges.extend([range.start..middle, middle..range.end]);
-                }
+                Ended::Refused(fault) => search.refused(part, fault),
                 ended => return Ok(ended),
             }
         }
+        let mut refused = search.found();
         if !self.proved
             && let Some((_, fault)) = refused.pop()
         {
             return Ok(Ended::Refused(fault));
         }
         for (index, fault) in refused {
-            let item = &mut items[index];
-            // Even its envelope may be what is refused: the second time it goes without.
-            let event = match &item.outcome {
-                Ok(decoded) => Some(Box::new(decoded.event.clone())),
-                Err(_) => None,
-            };
-            let detail = fault.to_string();
-            item.outcome = Err(Rejected { reason: Reason::DatabaseRefused, detail, event });
+            set_aside(&mut items[index], &fault);
         }
         Ok(Ended::Applied)
     }

@@ -53,11 +53,7 @@ impl Store {
         let paused = within(self.store_trip(&mut connection, trip, batch)).await;
         settle(connection, "pausing the projection", paused).await?;
         metrics::counter!("reconciler_breaker_trips_total").increment(1);
-        let counts: Vec<String> =
-            trip.reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-        let (bad, all) = (trip.quarantined, trip.looked_at);
-        let said = format!("{bad} of {all} records would go to quarantine: {}", counts.join(", "));
-        Ok(Fault::new(Decision::Pause, "judging a batch", said))
+        Ok(Fault::new(Decision::Pause, "judging a batch", trip.to_string()))
     }
 
     async fn store_trip(

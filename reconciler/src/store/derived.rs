@@ -97,17 +97,19 @@ impl Derived {
         Ok(Ok(Self { rows, resettled, members }))
     }
 
-    /// Writes everything, parents before children, in the order of the steps.
-    pub(super) async fn write(&self, tx: &mut PgConnection, pace: &impl Pace) -> sqlx::Result<()> {
-        row::write(tx, &self.rows, pace).await?;
-        quote::resettle(tx, &self.resettled).await?;
+    /// Writes everything, parents before children, in the order of the steps. Returns how many rows
+    /// are not what they were.
+    pub(super) async fn write(&self, tx: &mut PgConnection, pace: &impl Pace) -> sqlx::Result<u64> {
+        let mut changed = row::write(tx, &self.rows, pace).await?;
+        changed += quote::resettle(tx, &self.resettled).await?;
         pace.before(Step::WriteInvoices).await;
-        invoice::write(tx, &self.rows.invoices, &self.rows.invoice_payments).await?;
+        changed += invoice::write(tx, &self.rows.invoices, &self.rows.invoice_payments).await?;
         pace.before(Step::WriteLedger).await;
         let members: Vec<&ObjectKey> = self.members.iter().collect();
         ledger::write(tx, &self.rows.targets, &members).await?;
         pace.before(Step::WriteDiscrepancies).await;
-        discrepancy::write(tx, &self.rows.discrepancies, &members).await
+        discrepancy::write(tx, &self.rows.discrepancies, &members).await?;
+        Ok(changed)
     }
 }
 

@@ -12,16 +12,17 @@ use super::pace::{Pace, Step};
 use crate::sink::Sink;
 
 /// Keeps the earliest proof of each fact, holds back what the aggregates do not bear out, and
-/// queues what is new to tell, once for each sink. Returns how many rows were queued.
+/// queues what is new to tell, once for each sink.
 pub(super) async fn write(
     tx: &mut PgConnection,
     facts: &[&Fact],
     held: &[(ObjectKey, bool)],
     sinks: &BTreeSet<Sink>,
     pace: &impl Pace,
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<Written> {
     pace.before(Step::WriteFacts).await;
     let proved = keep_earliest(tx, facts).await?;
+    let count = proved.len() as u64;
     pace.before(Step::SetHeld).await;
     let released = set_held(tx, held).await?;
     pace.before(Step::Queue).await;
@@ -32,7 +33,15 @@ pub(super) async fn write(
         .chain(released)
         .map(|fact| (fact.fact_id.clone(), fact))
         .collect();
-    queue(tx, &told, sinks).await
+    Ok(Written { proved: count, queued: queue(tx, &told, sinks).await? })
+}
+
+/// What was written of facts.
+pub(super) struct Written {
+    /// Facts that are new or better proved.
+    pub(super) proved: u64,
+    /// Rows in the outbox.
+    pub(super) queued: u64,
 }
 
 /// The columns of [`fact_of_row`].

@@ -30,17 +30,18 @@ macro_rules! payments {
     };
 }
 
-/// Writes invoices with their payments, and deletes payments that are no longer theirs.
+/// Writes invoices with their payments, and deletes payments that are no longer theirs. Returns how
+/// many rows are not what they were.
 pub(super) async fn write(
     tx: &mut PgConnection,
     invoices: &[Invoice],
     payments: &[InvoicePayment],
-) -> sqlx::Result<()> {
+) -> sqlx::Result<u64> {
     if invoices.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
-    write_invoices(tx, invoices).await?;
-    sqlx::query(
+    let written = write_invoices(tx, invoices).await?;
+    let deleted = sqlx::query(
         "delete from pay.invoice_payment as p
          where p.invoice_id = any($1) and not exists (
            select from unnest($2::text[], $3::text[]) as n(invoice_id, stripe_payment)
@@ -51,7 +52,7 @@ pub(super) async fn write(
     .bind(column(payments, |row| row.stripe_payment.as_str()))
     .execute(&mut *tx)
     .await?;
-    write_payments(tx, payments).await
+    Ok(written + deleted.rows_affected() + write_payments(tx, payments).await?)
 }
 
 /// Table, primary key and columns of each invoice and payment, as they will be stored.
@@ -83,9 +84,9 @@ fn bind_invoices(query: Bound, rows: &[Invoice]) -> Bound {
         .bind(column(rows, |row| row.created_at))
 }
 
-async fn write_invoices(tx: &mut PgConnection, rows: &[Invoice]) -> sqlx::Result<()> {
+async fn write_invoices(tx: &mut PgConnection, rows: &[Invoice]) -> sqlx::Result<u64> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let query = sqlx::query(concat!(
         "insert into pay.invoice as i (invoice_id, account, livemode, stripe_invoice, number,
@@ -113,7 +114,7 @@ async fn write_invoices(tx: &mut PgConnection, rows: &[Invoice]) -> sqlx::Result
              excluded.amount_remaining_cents, excluded.total_cents, excluded.due_at,
              excluded.created_at)",
     ));
-    bind_invoices(query, rows).execute(tx).await.map(drop)
+    bind_invoices(query, rows).execute(tx).await.map(|done| done.rows_affected())
 }
 
 fn bind_payments(query: Bound, rows: &[InvoicePayment]) -> Bound {
@@ -125,9 +126,9 @@ fn bind_payments(query: Bound, rows: &[InvoicePayment]) -> Bound {
         .bind(column(rows, |row| row.status.as_str()))
 }
 
-async fn write_payments(tx: &mut PgConnection, rows: &[InvoicePayment]) -> sqlx::Result<()> {
+async fn write_payments(tx: &mut PgConnection, rows: &[InvoicePayment]) -> sqlx::Result<u64> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let query = sqlx::query(concat!(
         "insert into pay.invoice_payment as p (invoice_id, stripe_payment, txn_id, amount_cents,
@@ -142,5 +143,5 @@ async fn write_payments(tx: &mut PgConnection, rows: &[InvoicePayment]) -> sqlx:
          where (p.txn_id, p.amount_cents, p.status)
            is distinct from (excluded.txn_id, excluded.amount_cents, excluded.status)",
     ));
-    bind_payments(query, rows).execute(tx).await.map(drop)
+    bind_payments(query, rows).execute(tx).await.map(|done| done.rows_affected())
 }

@@ -86,6 +86,11 @@ pub struct Applied {
     pub received_at_ms: Vec<i64>,
     /// Greatest Stripe time among the newly applied events, Unix seconds.
     pub newest_created: Option<i64>,
+    /// Rows of payments, refunds, disputes, payouts, providers and invoices that are new, gone or not
+    /// what they were; only what was really written counts.
+    pub rows: u64,
+    /// Facts that are new or better proved.
+    pub facts: u64,
     /// Domain events of facts that are new, better proved, or newly borne out: one for each sink.
     pub published: u64,
 }
@@ -124,8 +129,10 @@ impl Setback {
 enum Purpose<'a> {
     /// To know what it comes to.
     Apply,
-    /// To follow the topic: the breaker judges it.
+    /// To follow the topic: the breaker judges it, and pauses all who follow.
     Follow(&'a mut Breaker),
+    /// To apply again what the log had before: the breaker judges it, and stops this alone.
+    Replay(&'a mut Breaker),
     /// To try again what is in quarantine, by this operation.
     Redrive(i64),
 }
@@ -186,6 +193,17 @@ impl Store {
         self.transact(batch, Purpose::Follow(breaker), &()).await
     }
 
+    /// [`apply`](Self::apply) for records of the past: no position moves. A batch that trips the
+    /// breaker is rolled back, and the fault halts; those who follow the topic are not paused.
+    pub(crate) async fn replay(
+        &self,
+        items: &[Item],
+        breaker: &mut Breaker,
+    ) -> Result<Applied, Fault> {
+        let batch = Batch { items, positions: BTreeMap::new() };
+        self.transact(&batch, Purpose::Replay(breaker), &()).await
+    }
+
     async fn transact(
         &self,
         batch: &Batch<'_>,
@@ -201,6 +219,9 @@ impl Store {
             let attempt = within(attempt).await;
             match settle(connection, "applying a batch", attempt).await? {
                 Ok(applied) => return Ok(applied),
+                Err(Setback::Tripped(trip)) if matches!(purpose, Purpose::Replay(_)) => {
+                    return Err(Fault::halt("judging a batch", trip.to_string()));
+                }
                 Err(Setback::Tripped(trip)) => return Err(self.pause(&trip, batch).await?),
                 Err(setback) => related.extend(setback.missing()?),
             }
@@ -286,9 +307,9 @@ impl Store {
 
         pace.before(Step::SaveObjects).await;
         object::save(&mut tx, changed.iter().filter_map(|key| states.get(key))).await?;
-        derived.write(&mut tx, pace).await?;
+        let rows = derived.write(&mut tx, pace).await?;
         let facts: Vec<&Fact> = projected.iter().flat_map(|decoded| &decoded.facts).collect();
-        let published = fact::write(&mut tx, &facts, &derived.rows.held, &self.sinks, pace).await?;
+        let facts = fact::write(&mut tx, &facts, &derived.rows.held, &self.sinks, pace).await?;
 
         pace.before(Step::SetVerdicts).await;
         event::set_verdicts(&mut tx, &work).await?;
@@ -298,7 +319,7 @@ impl Store {
         pace.before(Step::Judge).await;
         match purpose {
             Purpose::Apply => {}
-            Purpose::Follow(breaker) => {
+            Purpose::Follow(breaker) | Purpose::Replay(breaker) => {
                 let through = match breaker::load(&mut tx, cluster, topic_id).await? {
                     breaker::Stored::Paused => return Ok(Err(Setback::Paused)),
                     breaker::Stored::Open(through) => through,
@@ -317,10 +338,11 @@ impl Store {
         }
         pace.before(Step::Commit).await;
         tx.commit().await?;
-        if let Purpose::Follow(breaker) = purpose {
+        if let Purpose::Follow(breaker) | Purpose::Replay(breaker) = purpose {
             breaker.keep();
         }
-        Ok(Ok(work.applied(published)))
+        let applied = work.applied(facts.queued);
+        Ok(Ok(Applied { rows, facts: facts.proved, ..applied }))
     }
 }
 

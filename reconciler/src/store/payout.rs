@@ -83,10 +83,10 @@ fn bind_payouts(query: Bound, rows: &[Payout]) -> Bound {
         .bind(column(rows, |row| row.created_at))
 }
 
-/// Writes transfers and payouts.
-pub(super) async fn write(tx: &mut PgConnection, rows: &[Payout]) -> sqlx::Result<()> {
+/// Writes transfers and payouts. Returns how many are not what they were.
+pub(super) async fn write(tx: &mut PgConnection, rows: &[Payout]) -> sqlx::Result<u64> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let query = sqlx::query(concat!(
         "insert into pay.payout as t (payout_id, account, livemode, destination_account,
@@ -113,7 +113,7 @@ pub(super) async fn write(tx: &mut PgConnection, rows: &[Payout]) -> sqlx::Resul
              excluded.currency, excluded.gross_cents, excluded.fee_cents, excluded.net_cents,
              excluded.status, excluded.stripe_status, excluded.scheduled_on, excluded.created_at)",
     ));
-    bind_payouts(query, rows).execute(tx).await.map(drop)
+    bind_payouts(query, rows).execute(tx).await.map(|done| done.rows_affected())
 }
 
 fn bind_providers(query: Bound, rows: &[Provider]) -> Bound {
@@ -123,10 +123,11 @@ fn bind_providers(query: Bound, rows: &[Provider]) -> Bound {
         .bind(column(rows, |row| row.requirements.clone()))
 }
 
-/// Writes what the accounts say into the providers that are linked to them.
-pub(super) async fn write_providers(tx: &mut PgConnection, rows: &[Provider]) -> sqlx::Result<()> {
+/// Writes what the accounts say into the providers that are linked to them. Returns how many are not
+/// what they were.
+pub(super) async fn write_providers(tx: &mut PgConnection, rows: &[Provider]) -> sqlx::Result<u64> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let query = sqlx::query(concat!(
         "update acc.provider_connect as p
@@ -137,5 +138,5 @@ pub(super) async fn write_providers(tx: &mut PgConnection, rows: &[Provider]) ->
          where p.stripe_acct = n.stripe_acct
            and (p.status, p.requirements) is distinct from (n.status, n.requirements)",
     ));
-    bind_providers(query, rows).execute(tx).await.map(drop)
+    bind_providers(query, rows).execute(tx).await.map(|done| done.rows_affected())
 }

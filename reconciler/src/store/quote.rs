@@ -110,9 +110,9 @@ pub(super) async fn siblings(
 }
 
 /// Writes fee and tax of payments whose part changed with another payment of their quote.
-pub(super) async fn resettle(tx: &mut PgConnection, rows: &[Sibling]) -> sqlx::Result<()> {
+pub(super) async fn resettle(tx: &mut PgConnection, rows: &[Sibling]) -> sqlx::Result<u64> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     sqlx::query(
         "update pay.txn as t set fee_cents = n.fee_cents, tax_cents = n.tax_cents,
@@ -125,5 +125,5 @@ pub(super) async fn resettle(tx: &mut PgConnection, rows: &[Sibling]) -> sqlx::R
     .bind(column(rows, |row| row.tax_cents))
     .execute(tx)
     .await
-    .map(drop)
+    .map(|done| done.rows_affected())
 }

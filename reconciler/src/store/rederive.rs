@@ -140,7 +140,7 @@ impl Store {
 
         let concerns = |key: &ObjectKey| concerned.contains(key);
         match Derived::of(&mut *tx, &states, concerns, &self.settings, &()).await? {
-            Ok(derived) => derived.write(&mut tx, &()).await?,
+            Ok(derived) => drop(derived.write(&mut tx, &()).await?),
             Err(setback) => return Ok(Err(setback)),
         }
         match last.filter(|_| !is_whole) {

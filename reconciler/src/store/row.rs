@@ -55,29 +55,34 @@ macro_rules! disputes {
     };
 }
 
-/// Writes every row, parents before children, and deletes what must not stand.
+/// Writes every row, parents before children, and deletes what must not stand. Returns how many are
+/// not what they were.
 pub(super) async fn write(
     tx: &mut PgConnection,
     rows: &Rows,
     pace: &impl Pace,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<u64> {
     pace.before(Step::WriteTxns).await;
-    write_txns(tx, &rows.txns).await?;
+    let mut changed = write_txns(tx, &rows.txns).await?;
     pace.before(Step::WriteRefunds).await;
-    write_refunds(tx, &rows.refunds).await?;
+    changed += write_refunds(tx, &rows.refunds).await?;
     pace.before(Step::WriteDisputes).await;
-    write_disputes(tx, &rows.disputes).await?;
+    changed += write_disputes(tx, &rows.disputes).await?;
     // Only now, so that a child that moved to another payment is not deleted with the old one.
     let absent = &rows.absent;
-    delete(tx, "delete from pay.refund where refund_id = any($1)", &absent.refunds).await?;
-    delete(tx, "delete from pay.dispute where dispute_id = any($1)", &absent.disputes).await?;
-    delete(tx, "delete from pay.txn where txn_id = any($1)", &absent.txns).await?;
+    changed +=
+        delete(tx, "delete from pay.refund where refund_id = any($1)", &absent.refunds).await?;
+    changed +=
+        delete(tx, "delete from pay.dispute where dispute_id = any($1)", &absent.disputes).await?;
+    changed += delete(tx, "delete from pay.txn where txn_id = any($1)", &absent.txns).await?;
     pace.before(Step::WritePayouts).await;
-    payout::write(tx, &rows.payouts).await?;
-    delete(tx, "delete from pay.payout where payout_id = any($1)", &absent.payouts).await?;
-    delete(tx, "delete from pay.invoice where invoice_id = any($1)", &absent.invoices).await?;
+    changed += payout::write(tx, &rows.payouts).await?;
+    changed +=
+        delete(tx, "delete from pay.payout where payout_id = any($1)", &absent.payouts).await?;
+    changed +=
+        delete(tx, "delete from pay.invoice where invoice_id = any($1)", &absent.invoices).await?;
     pace.before(Step::WriteProviders).await;
-    payout::write_providers(tx, &rows.providers).await
+    Ok(changed + payout::write_providers(tx, &rows.providers).await?)
 }
 
 /// Table, primary key and columns of each payment, refund and dispute, as they will be stored.
@@ -91,11 +96,11 @@ pub(super) async fn images(tx: &mut PgConnection, rows: &Rows) -> sqlx::Result<V
     Ok(images)
 }
 
-async fn delete(tx: &mut PgConnection, sql: &'static str, ids: &[String]) -> sqlx::Result<()> {
+async fn delete(tx: &mut PgConnection, sql: &'static str, ids: &[String]) -> sqlx::Result<u64> {
     if ids.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
-    sqlx::query(sql).bind(ids).execute(tx).await.map(drop)
+    sqlx::query(sql).bind(ids).execute(tx).await.map(|done| done.rows_affected())
 }
 
 fn bind_txns(query: Bound, rows: &[Txn]) -> Bound {
@@ -129,9 +134,9 @@ fn bind_txns(query: Bound, rows: &[Txn]) -> Bound {
         .bind(column(rows, |row| row.is_misfit))
 }
 
-async fn write_txns(tx: &mut PgConnection, rows: &[Txn]) -> sqlx::Result<()> {
+async fn write_txns(tx: &mut PgConnection, rows: &[Txn]) -> sqlx::Result<u64> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let query = sqlx::query(concat!(
         "insert into pay.txn as t (txn_id, account, livemode, quote_id, order_id, provider_id,
@@ -172,7 +177,7 @@ async fn write_txns(tx: &mut PgConnection, rows: &[Txn]) -> sqlx::Result<()> {
              excluded.kept_cents, excluded.application_fee_cents, excluded.fee_cents,
              excluded.tax_cents, excluded.is_misfit)",
     ));
-    bind_txns(query, rows).execute(tx).await.map(drop)
+    bind_txns(query, rows).execute(tx).await.map(|done| done.rows_affected())
 }
 
 fn bind_refunds(query: Bound, rows: &[Refund]) -> Bound {
@@ -190,9 +195,9 @@ fn bind_refunds(query: Bound, rows: &[Refund]) -> Bound {
         .bind(column(rows, |row| row.created_at))
 }
 
-async fn write_refunds(tx: &mut PgConnection, rows: &[Refund]) -> sqlx::Result<()> {
+async fn write_refunds(tx: &mut PgConnection, rows: &[Refund]) -> sqlx::Result<u64> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let query = sqlx::query(concat!(
         "insert into pay.refund as t (refund_id, txn_id, account, stripe_ref, amount_cents,
@@ -213,7 +218,7 @@ async fn write_refunds(tx: &mut PgConnection, rows: &[Refund]) -> sqlx::Result<(
              excluded.amount_cents, excluded.currency, excluded.reason, excluded.status,
              excluded.stripe_status, excluded.created_by, excluded.created_at)",
     ));
-    bind_refunds(query, rows).execute(tx).await.map(drop)
+    bind_refunds(query, rows).execute(tx).await.map(|done| done.rows_affected())
 }
 
 fn bind_disputes(query: Bound, rows: &[Dispute]) -> Bound {
@@ -231,9 +236,9 @@ fn bind_disputes(query: Bound, rows: &[Dispute]) -> Bound {
         .bind(column(rows, |row| row.created_at))
 }
 
-async fn write_disputes(tx: &mut PgConnection, rows: &[Dispute]) -> sqlx::Result<()> {
+async fn write_disputes(tx: &mut PgConnection, rows: &[Dispute]) -> sqlx::Result<u64> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let query = sqlx::query(concat!(
         "insert into pay.dispute as t (dispute_id, txn_id, account, stripe_dispute, amount_cents,
@@ -254,5 +259,5 @@ async fn write_disputes(tx: &mut PgConnection, rows: &[Dispute]) -> sqlx::Result
              excluded.amount_cents, excluded.currency, excluded.reason, excluded.status,
              excluded.stripe_status, excluded.due_by, excluded.created_at)",
     ));
-    bind_disputes(query, rows).execute(tx).await.map(drop)
+    bind_disputes(query, rows).execute(tx).await.map(|done| done.rows_affected())
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
-use domain::event::{Reason, Rejected, decode};
+use domain::event::{Reason, decode};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use service::exit::{ConfigError, Outcome};
@@ -15,6 +15,7 @@ use crate::cli::Read;
 use crate::config::{self, Livemode, Project, Sinks};
 use crate::database;
 use crate::fault::{Backoff, Decision, Fault, note};
+use crate::isolate::{Search, set_aside};
 use crate::operation::{self, Operator};
 use crate::store::{Applied, Forecast, Item, Store, Totals};
 
@@ -152,30 +153,21 @@ impl Redrive<'_> {
         self.reject(&store, rejected).await
     }
 
-    /// Applies what was understood. Returns what Postgres refuses, one by one.
-    async fn apply(&mut self, store: &Store, items: Vec<Item>) -> anyhow::Result<Vec<Item>> {
-        match self.patiently(store, &items).await {
-            Ok(applied) => {
-                self.report.applied(items.len(), &applied);
-                return Ok(Vec::new());
-            }
-            Err(fault) if fault.decision == Decision::Isolate => {}
-            Err(fault) => return Err(fault).context("redriving"),
-        }
-        let mut refused = Vec::new();
-        for item in items {
-            match self.patiently(store, std::slice::from_ref(&item)).await {
-                Ok(applied) => self.report.applied(1, &applied),
-                Err(fault) if fault.decision == Decision::Isolate => {
-                    let event = item.outcome.ok().map(|decoded| Box::new(decoded.event));
-                    let detail = fault.to_string();
-                    let outcome = Err(Rejected { reason: Reason::DatabaseRefused, detail, event });
-                    refused.push(Item { outcome, ..item });
-                }
+    /// Applies what was understood. Returns what Postgres refuses.
+    async fn apply(&mut self, store: &Store, mut items: Vec<Item>) -> anyhow::Result<Vec<Item>> {
+        let mut search = Search::of(items.len());
+        while let Some(part) = search.next() {
+            match self.patiently(store, &items[part.clone()]).await {
+                Ok(applied) => self.report.applied(part.len(), &applied),
+                Err(fault) if fault.decision == Decision::Isolate => search.refused(part, fault),
                 Err(fault) => return Err(fault).context("redriving"),
             }
         }
-        Ok(refused)
+        let refused = search.found().into_iter().map(|(index, fault)| {
+            set_aside(&mut items[index], &fault);
+            items[index].clone()
+        });
+        Ok(refused.collect())
     }
 
     /// Notes the new reasons of what was not understood or is refused.
