@@ -5,6 +5,7 @@ use sqlx::PgPool;
 
 use crate::commands::inspect::{self, Inspect};
 use crate::commands::quarantine;
+use crate::commands::rebuild;
 use crate::commands::republish::{self, Republish};
 use crate::config::{Database, Run};
 use crate::database;
@@ -51,6 +52,13 @@ pub(crate) enum Command {
     Inspect(Box<Inspect>),
     /// Print one line an event as it is applied, until interrupted
     Tail(Read),
+    /// Build the state again from the log, in a database beside the live one, and compare
+    ///
+    /// What the live database holds must be what its records, quotes and providers say. This applies
+    /// all records below its positions to an empty database, the archive first and the topic for the
+    /// rest, and compares. Where they differ it names tables and rows, before and after.
+    #[command(after_help = rebuild::EXAMPLES)]
+    Rebuild(Box<rebuild::Arguments>),
     /// Publish domain events again, from what is known, to one sink
     ///
     /// Every fact that may be told is sent as it was: the same id, the same bytes. For a sink that

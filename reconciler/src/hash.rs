@@ -11,8 +11,8 @@ use domain::set_hash::SetHash;
 use futures::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
-pub(crate) use self::columns::Table;
 use self::columns::PARTS;
+pub(crate) use self::columns::Table;
 
 /// The hash of each part, by name, and at last of all of them together.
 pub type Parts = Vec<(&'static str, SetHash)>;

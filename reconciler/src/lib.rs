@@ -25,6 +25,7 @@ mod pipeline;
 mod position;
 mod project;
 mod publish;
+mod rebuild;
 mod republish;
 mod s3;
 pub mod sink;
@@ -52,6 +53,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Hash(read) => commands::hash::run(&read).await,
             Command::Inspect(asked) => commands::inspect::run(&asked).await,
             Command::Tail(read) => commands::tail::run(&read).await,
+            Command::Rebuild(arguments) => commands::rebuild::run(&arguments).await,
             Command::Republish(arguments) => commands::republish::run(&arguments).await,
             Command::Quarantine { command } => commands::quarantine::run(command).await,
         }

@@ -115,10 +115,7 @@ const EVENT: Table = Table {
         Plain("type"),
         Plain("livemode"),
         As("data_hash", "encode(data_hash, 'hex')"),
-        As(
-            "verdict",
-            "case when verdict in ('variant', 'stale') then 'applied' else verdict end",
-        ),
+        As("verdict", "case when verdict in ('variant', 'stale') then 'applied' else verdict end"),
     ],
     from: "from pay.event",
 };
@@ -291,12 +288,7 @@ const PROVIDER: Table = Table {
     tag: "provider",
     name: "acc.provider_connect",
     key: &["user_id"],
-    columns: &[
-        Plain("user_id"),
-        Plain("stripe_acct"),
-        Plain("status"),
-        Plain("requirements"),
-    ],
+    columns: &[Plain("user_id"), Plain("stripe_acct"), Plain("status"), Plain("requirements")],
     from: "from acc.provider_connect",
 };
 

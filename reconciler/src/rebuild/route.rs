@@ -10,6 +10,13 @@ pub(crate) struct Span {
     pub(crate) to: i64,
 }
 
+impl Span {
+    /// How many offsets.
+    pub(super) fn count(self) -> u64 {
+        (self.to - self.from).max(0).unsigned_abs()
+    }
+}
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "offsets {} to {}", self.from, self.to - 1)

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use service::exit::Outcome;
 use service::stdout;
 
-use crate::mask;
+use crate::commands::change;
 use crate::store::{Applied, Change, Item, Totals};
 
 /// Most records that are told of one by one.
@@ -125,10 +125,10 @@ impl Telling {
     pub(super) fn change(&mut self, change: &Change) -> anyhow::Result<()> {
         stdout::print(|out| {
             if !self.json {
-                return tell_change(out, change);
+                return change::tell(out, change);
             }
             let comma = if self.changes > 0 { "," } else { "" };
-            write!(out, "{comma}{}", change_json(change))
+            write!(out, "{comma}{}", change::json(change))
         })?;
         self.changes += 1;
         Ok(())
@@ -157,32 +157,4 @@ impl Telling {
         })?;
         Ok(self.report.outcome())
     }
-}
-
-/// A change with personal data masked, as in the key's own document.
-fn masked(change: &Change) -> BTreeMap<&str, [Value; 2]> {
-    let hide = |name: &str, value: &Value| mask::document(&json!({ name: value }))[name].clone();
-    let columns = change.columns.iter();
-    columns
-        .map(|(name, [before, after])| (name.as_str(), [hide(name, before), hide(name, after)]))
-        .collect()
-}
-
-fn change_json(change: &Change) -> Value {
-    let Change { table, id, kind, .. } = change;
-    json!({"table": table, "id": id, "change": kind, "columns": masked(change)})
-}
-
-fn tell_change(out: &mut impl Write, change: &Change) -> std::io::Result<()> {
-    let show = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    writeln!(out, "{} {} {}", change.kind, change.table, change.id)?;
-    for (name, [before, after]) in masked(change) {
-        let said = match change.kind {
-            "new" => show(&after),
-            "gone" => show(&before),
-            _ => format!("{} → {}", show(&before), show(&after)),
-        };
-        writeln!(out, "  {name:<16} {said}")?;
-    }
-    Ok(())
 }
