@@ -17,6 +17,7 @@ mod migrate;
 mod projection;
 mod quarantine;
 mod raw;
+mod rebuild;
 mod reconciler;
 mod redrive;
 mod registers;

@@ -52,7 +52,7 @@ fn hash(system: &System) -> String {
     system.command("reconciler", &["hash"]).unwrap()
 }
 
-async fn follow(system: &System, name: &str, more: &[(&str, &str)]) {
+pub(crate) async fn follow(system: &System, name: &str, more: &[(&str, &str)]) {
     let run = system.reconciler(name, "project", more).await.unwrap();
     system.caught_up(&["project"], DEADLINE).await.unwrap();
     let status = run.process.terminate(DEADLINE).await.unwrap();
