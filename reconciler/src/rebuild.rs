@@ -13,7 +13,7 @@ mod picture;
 mod route;
 mod target;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -157,14 +157,14 @@ impl<'a> Rebuild<'a> {
         let mut live = PgConnection::connect_with(&self.live)
             .await
             .context("connecting to the live database")?;
-        let (mut passes, mut patience) = (0, None);
+        let (mut passes, mut patience, mut gaps) = (0, None, Vec::new());
         loop {
             let mut snapshot = snapshot(&mut live).await?;
             let picture = Picture::read(&mut snapshot).await?;
             let reached = picture::positions(target).await?;
             check_ahead(&picture.positions, &reached)?;
             let ways = self.ways(&mut snapshot, &picture, &reached).await?;
-            let gaps = self.gaps(&ways)?;
+            gaps.extend(self.gaps(&ways)?);
             inputs::copy(&mut snapshot, target).await?;
             let left = ways.iter().flat_map(|way| &way.legs).map(|leg| leg.span().count()).sum();
             passes += 1;
@@ -174,10 +174,11 @@ impl<'a> Rebuild<'a> {
             let given_up = picture.given_up.len();
             if !compares {
                 snapshot.rollback().await?;
-                self.apply(picture, ways, left).await?;
+                let applied = self.apply(picture, ways, left).await;
                 if self.stop.is_cancelled() {
                     return Ok(None);
                 }
+                applied?;
                 if is_last {
                     let since = *patience.get_or_insert_with(Instant::now);
                     if since.elapsed() > MAX_WAIT {
@@ -190,10 +191,11 @@ impl<'a> Rebuild<'a> {
                 }
                 continue;
             }
-            self.apply(picture, ways, left).await?;
+            let applied = self.apply(picture, ways, left).await;
             if self.stop.is_cancelled() {
                 return Ok(None);
             }
+            applied?;
             inputs::complete(&mut snapshot, target, operation).await?;
             let comparing = compare::compare(&mut snapshot, target, self.settings.differences);
             let Some(comparison) = self.stop.run_until_cancelled(comparing).await else {
@@ -212,7 +214,7 @@ impl<'a> Rebuild<'a> {
         let store = |id: &LogId| {
             let (pool, settings) = (self.pool.clone(), self.settings.projection.clone());
             // Nothing is told to anybody: what the facts say was told by the live database.
-            let nobody = std::collections::BTreeSet::new();
+            let nobody = BTreeSet::new();
             Arc::new(Store::of_log(pool, settings, nobody, (&id.0, &id.1)))
         };
         let stores: BTreeMap<LogId, Arc<Store>> =

@@ -211,7 +211,7 @@ impl Applier {
         self.transaction(store, items, positions).await
     }
 
-    /// One transaction, tried again while its fault may pass.
+    /// One transaction, tried again while its fault may pass. A stop rolls it back.
     async fn transaction(
         &self,
         store: &Store,
@@ -221,7 +221,11 @@ impl Applier {
         // The semaphore is never closed.
         let _worker = self.workers.acquire().await;
         let batch = Batch { items, positions };
-        insist(ROLE, MAX_ATTEMPTS, || store.apply(&batch)).await.map(drop)
+        let applying = insist(ROLE, MAX_ATTEMPTS, || store.apply(&batch));
+        match self.stop.run_until_cancelled(applying).await {
+            Some(applied) => applied.map(drop),
+            None => Err(Fault::halt("applying a batch", "stopped")),
+        }
     }
 
     async fn archived(

@@ -106,7 +106,7 @@ async fn with_kills(system: &System) {
 /// providers in between; crashes.
 async fn eventful(name: &str, seed: u64) -> System {
     let system = system(name).await;
-    let lives = lives(seed, 50);
+    let lives = lives(seed, 80);
     let events = unkind(seed, &lives);
     let (before, after) = events.split_at(events.len() / 2);
     let (early, late) = lives.split_at(lives.len() / 2);
@@ -209,7 +209,7 @@ async fn after_an_eventful_life_the_log_says_what_the_live_database_holds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_changed_by_hand_is_named_before_and_after() {
     let system = system("rebuild_planted").await;
-    let lives = lives(43, 20);
+    let lives = lives(43, 60);
     inputs::write(&system.pool, &lives).await.unwrap();
     raw::write_events(&system, &unkind(43, &lives), 4).await;
     let run = system.reconciler("run", "project,archive", &[]).await.unwrap();
@@ -289,6 +289,28 @@ impl Own {
     }
 }
 
+/// Waits until records are applied to a database, and keeps others from being: whoever rebuilds it is
+/// in the middle from then on.
+async fn hold(url: impl AsyncFn() -> Option<String>) -> PgConnection {
+    let mut held = None;
+    let wait = async || {
+        let Some(url) = url().await else { return Ok(Some("there is no database".to_owned())) };
+        let mut connection = PgConnection::connect(&url).await?;
+        let locked = "begin; lock table pay.event in exclusive mode";
+        if let Err(error) = connection.execute(locked).await {
+            return Ok(Some(error.to_string()));
+        }
+        let events = sqlx::query_scalar("select count(*) from pay.event");
+        let events: i64 = events.fetch_one(&mut connection).await?;
+        if events > 0 {
+            held = Some(connection);
+        }
+        Ok((events == 0).then(|| "nothing is applied".to_owned()))
+    };
+    eventually(DEADLINE, wait).await.unwrap();
+    held.unwrap()
+}
+
 async fn positions(pool: &PgPool) -> Vec<(i32, i64)> {
     sqlx::query_as(
         "select partition, next_offset from pay.position where role = 'project' order by 1",
@@ -318,18 +340,12 @@ async fn a_rebuilt_database_can_take_over() {
     env.push(("PROJECT_BATCH_RECORDS".to_owned(), "1".to_owned()));
     let arguments = ["rebuild", "--into", &next.url, "--workers", "1"];
     let process = Process::start("reconciler", &arguments, &env, &system.logs, "first").unwrap();
-    let begun = async || {
-        let pool = next.pool().await;
-        let events = sqlx::query_scalar("select count(*) from pay.event");
-        let events: i64 = events.fetch_one(&pool).await.unwrap_or(0);
-        pool.close().await;
-        Ok((events < 20).then(|| format!("{events} events")))
-    };
-    eventually(DEADLINE, begun).await.unwrap();
+    let held = hold(async || Some(next.url.clone())).await;
     let log = process.log.clone();
     assert_eq!(process.terminate(DEADLINE).await.unwrap().code(), Some(1));
     let said = std::fs::read_to_string(log).unwrap();
     assert!(said.contains("can go on with --into"), "{said}");
+    held.close().await.unwrap();
     let pool = next.pool().await;
     let before = count(&pool, "pay.event").await;
     assert!(before < count(&system.pool, "pay.event").await);
@@ -390,24 +406,14 @@ async fn a_rebuilt_database_can_take_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn interrupted_it_takes_its_database_with_it() {
     let system = system("rebuild_interrupted").await;
-    raw::write_events(&system, &unkind(47, &lives(47, 30)), 4).await;
+    raw::write_events(&system, &unkind(47, &lives(47, 200)), 4).await;
     follow(&system, "run", &[]).await;
     let mut env = system.env();
     env.push(("PROJECT_BATCH_RECORDS".to_owned(), "1".to_owned()));
     let arguments = ["rebuild", "--from", "topic", "--workers", "1"];
     let process = Process::start("reconciler", &arguments, &env, &system.logs, "rebuild").unwrap();
     let (server, _) = system.database_url.rsplit_once('/').unwrap();
-    let applies = async || {
-        let Some(name) = beside(&system).await.pop() else {
-            return Ok(Some("there is no database".to_owned()));
-        };
-        let pool = PgPool::connect(&format!("{server}/{name}")).await?;
-        let events = sqlx::query_scalar("select count(*) from pay.event").fetch_one(&pool).await;
-        pool.close().await;
-        let events: i64 = events.unwrap_or(0);
-        Ok((events < 10).then(|| format!("{events} events")))
-    };
-    eventually(DEADLINE, applies).await.unwrap();
+    let held = hold(async || Some(format!("{server}/{}", beside(&system).await.pop()?))).await;
     let id = process.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
     let ended = async || {
@@ -416,6 +422,7 @@ async fn interrupted_it_takes_its_database_with_it() {
     };
     eventually(DEADLINE, ended).await.unwrap();
     assert_eq!(beside(&system).await, Vec::<String>::new());
+    drop(held);
 
     let said = rebuild(&system, &["--from", "topic", "--keep"]);
     assert_eq!(said.code, Some(0), "{}", said.err);
