@@ -13,6 +13,7 @@ webhook_secret() {
 stack_env() {
   cat <<VARIABLES
 export STACK=$STACK
+export STACK_DIR=$STACK_DIR
 export KAFKA_BROKERS=127.0.0.1:$KAFKA_PORT
 export KAFKA_TOPIC=stripe.raw.v1
 export DOMAIN_SINKS=firehose,kafka

@@ -73,6 +73,10 @@ work_test() { # [--full] [CARGO_ARGUMENT...] [-- TEST_ARGUMENT...]
   # System tests start the binaries themselves, so these must be there before.
   build_and_up --workspace --bins
   cargo test "${CARGO_PROFILE[@]}" "${scope[@]}" "${cargo[@]}" -- "${full[@]}" "${tests[@]}"
+  if ((${#full[@]} > 0 && ${#cargo[@]} + ${#tests[@]} == 0)); then
+    bench all --short
+    bench_core --short
+  fi
 }
 
 # A test run begins with empty parts, so that it never depends on what an earlier one left.
@@ -93,14 +97,34 @@ work_run() {
   exec "$BIN/$binary" "$@"
 }
 
-work_bench() {
-  if ! compgen -G '*/benches/*.rs' >/dev/null; then
-    say "there are no benchmarks yet"
+work_bench() { # [NAME [ARGUMENT...]]
+  local arguments=("${@:-all}")
+  [[ ${arguments[0]} != -* ]] || arguments=(all "${arguments[@]}")
+  STACK=${STACK:-bench}
+  # What only checks that it works need not be fast.
+  if [[ " ${arguments[*]} " != *' --short '* ]]; then
+    CARGO_PROFILE=(--release)
+    BIN=${CARGO_TARGET_DIR:-$ROOT/target}/release
+  fi
+  if [[ ${arguments[0]} == core ]]; then
+    bench_core "${arguments[@]:1}"
     return
   fi
-  STACK=${STACK:-test}
-  CARGO_PROFILE=(--release)
-  BIN=${CARGO_TARGET_DIR:-$ROOT/target}/release
   build_and_up --workspace --bins
-  cargo bench --workspace --bench "${1:-*}"
+  bench "${arguments[@]}"
+}
+
+# Thousands of connections need as many descriptors as the system lets us have.
+bench() { # ARGUMENT...
+  ulimit -n "$(ulimit -Hn)"
+  cargo test --quiet "${CARGO_PROFILE[@]}" --package harness --bench bench -- "$@"
+}
+
+# The pure core, without servers.
+bench_core() { # [--short] [FILTER...]
+  if [[ ${1:-} == --short ]]; then
+    cargo test --quiet --package domain --bench core "${@:2}"
+  else
+    cargo bench --package domain --bench core -- "$@"
+  fi
 }

@@ -66,11 +66,7 @@ impl Process {
 
     /// Asks it to end, as an orchestrator does, and waits for that.
     pub async fn terminate(mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().context("running kill")?;
-        if !sent.success() {
-            bail!("{} was gone already: {}", self.name, self.last_words());
-        }
+        self.signal("TERM")?;
         let mut ended = None;
         eventually(deadline, async || {
             ended = self.child.try_wait()?;
@@ -78,6 +74,16 @@ impl Process {
         })
         .await?;
         ended.with_context(|| format!("{} has no exit status", self.name))
+    }
+
+    /// Sends it a signal, `STOP` for example.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status().context("running kill")?;
+        if !sent.success() {
+            bail!("{} was gone already: {}", self.name, self.last_words());
+        }
+        Ok(())
     }
 
     /// Ends it as a crash would: at once, with nothing said.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::record::RawRecord;
+use harness::metrics::metric;
 use harness::process::{free_address, run};
 use harness::stack::{Stack, eventually};
 use harness::system::{Reconciler, System};
@@ -91,11 +92,7 @@ fn check(archive: &Archive, records: &[RawRecord]) {
 
 /// Bytes that are not in S3 yet, as the process tells.
 async fn open_bytes(run: &Reconciler) -> anyhow::Result<f64> {
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    let metrics = client.get(format!("http://{}/metrics", run.admin)).send().await?;
-    let metrics = metrics.text().await?;
-    let line = metrics.lines().find(|line| line.starts_with("reconciler_archive_open_bytes"));
-    Ok(line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0.0))
+    metric(run.admin, "reconciler_archive_open_bytes", "").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
