@@ -7,12 +7,22 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod chain;
+mod check;
+mod finding;
 mod line;
 mod manifest;
+mod pairing;
+mod proof;
 mod segment;
 
-pub use line::{LineError, decode, encode};
-pub use manifest::{Listed, MANIFEST_VERSION, Manifest, ManifestError};
+pub use chain::{Begin, Chain, Tip};
+pub use check::{Checked, SegmentCheck};
+pub use finding::{Finding, Problem};
+pub use line::{Entry, Line, LineError, Tombstone, decode, encode, encode_tombstone};
+pub use manifest::{HOLE_VERSION, Hole, Listed, MANIFEST_VERSION, Manifest, ManifestError};
+pub use pairing::Pairing;
+pub use proof::{Proof, prove};
 pub use segment::{Difference, Segment};
 
 use std::fmt;
@@ -79,6 +89,21 @@ impl Place {
     /// What the keys of a partition's segments begin with.
     pub fn segment_prefix(&self, partition: i32) -> String {
         format!("{}/partition={partition}/", self.root())
+    }
+
+    /// The day and the first offset that this key of a segment names; `None` if it is none of this
+    /// partition's.
+    pub fn segment_at<'a>(&self, partition: i32, key: &'a str) -> Option<(&'a str, i64)> {
+        let rest = key.strip_prefix(&self.segment_prefix(partition))?.strip_prefix("date=")?;
+        let (day, name) = rest.split_once('/')?;
+        let is_day = day.len() == 10
+            && day.bytes().enumerate().all(|(at, byte)| match at {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        let digits = name.strip_suffix(".jsonl.zst").filter(|digits| digits.len() == 20)?;
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        Some((day, digits.parse().ok()?)).filter(|_| is_day && is_number)
     }
 
     /// Key of the manifest of the segment that starts at this offset. It lies outside the
@@ -152,6 +177,15 @@ mod tests {
             assert_eq!(Place::of_root(prefix, &format!("{}/", place.root())), Some(place.clone()));
             assert_eq!(first_offset(&place.segment_key(0, 42, 0)), Some(42));
             assert_eq!(first_offset(&place.manifest_key(0, 42)), Some(42));
+        }
+        let place = Place { prefix: "p".into(), cluster: "c".into(), topic_id: "t".into() };
+        let key = place.segment_key(3, 42, 1_700_000_000_000);
+        assert_eq!(place.segment_at(3, &key), Some(("2023-11-14", 42)));
+        assert_eq!(place.segment_at(30, &key), None);
+        for (from, to) in
+            [("date=2023", "date=202x"), ("42.", "4x."), ("zst", "gz"), ("00042", "42")]
+        {
+            assert_eq!(place.segment_at(3, &key.replace(from, to)), None, "{to}");
         }
         for root in ["p/none/", "p/a.b.c/", "p/.b/", "other/a.b/", "p/a.b/c.d/"] {
             assert_eq!(Place::of_root("p", root), None, "{root}");

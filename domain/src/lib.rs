@@ -9,6 +9,7 @@ pub mod archive;
 pub mod catalog;
 pub mod currency;
 pub mod derive;
+pub mod endpoint;
 pub mod event;
 pub mod fact;
 pub mod id;

@@ -7,11 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use domain::endpoint::Endpoints;
 use service::exit::ConfigError;
 use service::secret::{self, ExposeSecret as _, SecretString};
 use service::units;
-
-use crate::endpoints::Endpoints;
 
 /// What keys and headers may add to a record beside the body and the signature header, in bytes:
 /// eight texts of at most 255, their names, numbers and framing.
@@ -79,6 +78,7 @@ impl Stripe {
             self.stripe_webhook_secrets_file.as_deref(),
         )?;
         Endpoints::parse(secrets.expose_secret(), &self.stripe_accounts)
+            .map_err(|error| ConfigError::new(error.setting, error.problem))
     }
 }
 

@@ -7,7 +7,6 @@ mod body;
 mod config;
 mod connection;
 mod deliveries;
-mod endpoints;
 mod producer;
 mod publish;
 mod raw_topic;

@@ -5,13 +5,13 @@ use std::sync::Mutex;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser as _;
+use domain::endpoint::Endpoints;
 use domain::signature::sign;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Notify, oneshot};
 
 use super::*;
 use crate::config::Settings;
-use crate::endpoints::Endpoints;
 use crate::publish::{Acknowledgement, PublishError, Record};
 
 const SECRET: &str = "whsec_test";

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use domain::endpoint::{self, DEFAULT};
 use domain::peek::peek;
 use domain::signature::{self, Key, Refusal};
 use service::exit::{ConfigError, Outcome};
@@ -12,7 +13,6 @@ use service::secret::SecretString;
 use service::{stdout, units};
 
 use crate::config::Stripe;
-use crate::endpoints::{self, DEFAULT};
 
 /// Prints the verdict on the first line: `ok`, or the reason code that the listener would answer;
 /// then what it means. Ends with 0 when the signature verifies, with 3 when it does not. Without a
@@ -82,7 +82,7 @@ impl Args {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("--secret-file {}", path.display()))?;
             let secret = text.strip_suffix('\n').unwrap_or(&text);
-            let hint = endpoints::check_secret(secret).err();
+            let hint = endpoint::check_secret(secret).err();
             return Ok((
                 vec![Key::new(secret)],
                 hint.map(|problem| format!("the secret {problem}")),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use domain::endpoint::{DEFAULT, Endpoint, Endpoints};
 use domain::peek::{Peek, peek};
 use domain::record::header;
 use domain::signature::{self, Refusal};
@@ -18,7 +19,6 @@ use tokio::sync::Semaphore;
 use crate::answer::Answer;
 use crate::body::{self, BodyError, Received};
 use crate::config::Settings;
-use crate::endpoints::{DEFAULT, Endpoint, Endpoints};
 use crate::publish::{Publish, PublishError, Record};
 use crate::telemetry;
 

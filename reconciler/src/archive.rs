@@ -6,6 +6,7 @@
 //! a time, for each manifest names the one before.
 
 mod resume;
+mod skip;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use crate::feed::{Batch, BatchLimit, Delivery, Feed};
 use crate::position::Position;
 use crate::s3::ObjectStore;
 
-pub(crate) use self::upload::{Destination, Writer};
+pub(crate) use self::upload::{Destination, Writer, compress};
 
 /// The role's name.
 const ROLE: &str = "archive";

@@ -4,9 +4,8 @@ use clap::{Args, Parser, Subcommand};
 use sqlx::PgPool;
 
 use crate::commands::inspect::{self, Inspect};
-use crate::commands::quarantine;
-use crate::commands::rebuild;
 use crate::commands::republish::{self, Republish};
+use crate::commands::{archive, operations, quarantine, rebuild, replay};
 use crate::config::{Database, Run};
 use crate::database;
 use crate::operation::Operator;
@@ -40,6 +39,12 @@ pub(crate) enum Command {
         #[command(flatten)]
         database: Database,
     },
+    /// Check the archive, read it, erase a person from it, or go on over what is lost
+    #[command(after_help = archive::EXAMPLES)]
+    Archive {
+        #[command(subcommand)]
+        command: Box<archive::Command>,
+    },
     /// Print the hash of the state, a part a line: equal sets of records give equal hashes
     Hash(Read),
     /// Tell the whole story of one payment, refund, payout, dispute, provider or event
@@ -66,6 +71,18 @@ pub(crate) enum Command {
     /// does no harm. What waits in the queue is left alone.
     #[command(after_help = republish::EXAMPLES)]
     Republish(Box<Republish>),
+    /// Apply records of the past once more, from the topic or the archive
+    ///
+    /// By the same code as live traffic, beside it or without it, as often as you like.
+    #[command(after_help = replay::EXAMPLES)]
+    Replay {
+        #[command(subcommand)]
+        command: Box<replay::Command>,
+    },
+    /// List what was begun by commands that change something: by whom, and what came of it
+    ///
+    /// The newest first. A replay that was stopped, failed or killed goes on with `--resume`.
+    Operations(operations::Arguments),
     /// Deal with records that could not be applied, and with the breaker
     ///
     /// A record that cannot be applied is kept whole, with the reason; the others go on. Look at it,

@@ -271,7 +271,7 @@ impl Breaker {
         }
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let (window, min) = (self.project_breaker_window, self.project_breaker_min);
         if !(self.project_breaker_share > 0.0 && self.project_breaker_share <= 1.0) {
             let problem = "must be more than 0 and at most 1";

@@ -15,12 +15,23 @@ use crate::fault::{Decision, Fault};
 
 /// Time to get a connection, made or waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for one statement, by the server's clock.
-const STATEMENT_TIMEOUT: &str = "30s";
-/// Time to wait for a lock, by the server's clock.
-const LOCK_TIMEOUT: &str = "10s";
+/// How long the server lets a connection's statements take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Time for one statement.
+    pub statement: Duration,
+    /// Time to wait for a lock.
+    pub lock: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { statement: Duration::from_secs(30), lock: Duration::from_secs(10) }
+    }
+}
+
 /// Time that a transaction may sit idle before the server ends it.
-const IDLE_IN_TRANSACTION_TIMEOUT: &str = "60s";
+const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Time for one statement, by our clock: for a server that no longer answers at all.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 /// Life of a connection: bounds how long a pool stays with a server that DNS no longer names.
@@ -37,17 +48,28 @@ pub(crate) fn options(url: &SecretString, purpose: &str) -> Result<PgConnectOpti
 }
 
 /// The same, with the server's time limits on what the connection does.
-pub(crate) fn limited(options: PgConnectOptions) -> PgConnectOptions {
+pub(crate) fn limited(options: PgConnectOptions, timeouts: Timeouts) -> PgConnectOptions {
+    let milliseconds = |timeout: Duration| timeout.as_millis().to_string();
     options.options([
-        ("statement_timeout", STATEMENT_TIMEOUT),
-        ("lock_timeout", LOCK_TIMEOUT),
-        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+        ("statement_timeout", milliseconds(timeouts.statement)),
+        ("lock_timeout", milliseconds(timeouts.lock)),
+        ("idle_in_transaction_session_timeout", milliseconds(IDLE_IN_TRANSACTION_TIMEOUT)),
     ])
 }
 
 /// A pool that connects when it is first used.
 pub fn pool(url: &SecretString, purpose: &str, connections: u32) -> Result<PgPool, ConfigError> {
-    let options = limited(options(url, purpose)?);
+    pool_with(url, purpose, connections, Timeouts::default())
+}
+
+/// [`pool`], with time-outs of its own.
+pub fn pool_with(
+    url: &SecretString,
+    purpose: &str,
+    connections: u32,
+    timeouts: Timeouts,
+) -> Result<PgPool, ConfigError> {
+    let options = limited(options(url, purpose)?, timeouts);
     Ok(PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)

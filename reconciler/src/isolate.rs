@@ -19,7 +19,7 @@ pub(crate) struct Search {
 impl Search {
     /// Of a batch of so many records.
     pub(crate) fn of(count: usize) -> Self {
-        Self { parts: vec![0..count], refused: Vec::new() }
+        Self { parts: std::iter::once(0..count).collect(), refused: Vec::new() }
     }
 
     /// The part to apply next; none when all is known.

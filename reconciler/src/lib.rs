@@ -50,11 +50,14 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         match cli.command {
             Command::Run(settings) => pipeline::run(*settings).await,
             Command::Migrate { by, database } => commands::migrate::run(&by, &database).await,
+            Command::Archive { command } => commands::archive::run(*command).await,
             Command::Hash(read) => commands::hash::run(&read).await,
             Command::Inspect(asked) => commands::inspect::run(&asked).await,
             Command::Tail(read) => commands::tail::run(&read).await,
             Command::Rebuild(arguments) => commands::rebuild::run(&arguments).await,
             Command::Republish(arguments) => commands::republish::run(&arguments).await,
+            Command::Operations(asked) => commands::operations::run(&asked).await,
+            Command::Replay { command } => commands::replay::run(*command).await,
             Command::Quarantine { command } => commands::quarantine::run(command).await,
         }
     });

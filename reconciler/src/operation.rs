@@ -11,6 +11,19 @@ use serde_json::{Value, json};
 use service::exit::Outcome;
 use sqlx::{PgConnection, PgPool};
 
+/// What is being done when it fails.
+const RECORDING: &str = "recording the operation";
+
+/// The end of a command that was told to stop before it was done.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped before it was done; go on with `{go_on}`")]
+pub(crate) struct Stopped {
+    /// The command that goes on.
+    pub(crate) go_on: String,
+    /// What came of it so far.
+    pub(crate) summary: Value,
+}
+
 /// Who is at work.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Record")]
@@ -21,7 +34,7 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let given = self.operator.as_deref().map(str::trim).filter(|name| !name.is_empty());
         given.map_or_else(user, str::to_owned)
     }
@@ -36,16 +49,50 @@ pub(crate) async fn record(
     arguments: Value,
     work: impl AsyncFnOnce(i64) -> anyhow::Result<(Outcome, Value)>,
 ) -> anyhow::Result<Outcome> {
-    let doing = "recording the operation";
-    let id = begin(&mut *pool.acquire().await?, by, command, arguments).await.context(doing)?;
-    let done = work(id).await;
+    let id = begin(&mut *pool.acquire().await?, by, command, arguments).await.context(RECORDING)?;
+    conclude(pool, id, work(id).await).await
+}
+
+/// Goes on with an operation that was stopped, failed or killed, by whoever `by` is.
+pub(crate) async fn resume(
+    pool: &PgPool,
+    by: &Operator,
+    id: i64,
+    work: impl AsyncFnOnce(i64) -> anyhow::Result<(Outcome, Value)>,
+) -> anyhow::Result<Outcome> {
+    sqlx::query(
+        "update pay.operation set ended_at = null, outcome = null,
+           summary = summary - 'error',
+           arguments = jsonb_set(arguments, '{resumed}',
+             coalesce(arguments->'resumed', '[]') || jsonb_build_array(jsonb_build_object(
+               'actor', $2::text, 'host', $3::text, 'at', clock_timestamp())))
+         where operation_id = $1",
+    )
+    .bind(id)
+    .bind(by.name())
+    .bind(host())
+    .execute(pool)
+    .await
+    .context(RECORDING)?;
+    conclude(pool, id, work(id).await).await
+}
+
+/// Notes how an operation ended, and ends as it did.
+async fn conclude(
+    pool: &PgPool,
+    id: i64,
+    done: anyhow::Result<(Outcome, Value)>,
+) -> anyhow::Result<Outcome> {
     let (outcome, summary) = match &done {
         Ok((Outcome::Done, summary)) => ("done", summary.clone()),
         Ok((Outcome::Found, summary)) => ("found", summary.clone()),
-        Err(error) => ("failed", json!({"error": format!("{error:#}")})),
+        Err(error) => match error.downcast_ref::<Stopped>() {
+            Some(stopped) => ("stopped", stopped.summary.clone()),
+            None => ("failed", json!({"error": format!("{error:#}")})),
+        },
     };
     let ended = async { end(&mut *pool.acquire().await?, id, outcome, summary).await };
-    let ended = ended.await.context(doing);
+    let ended = ended.await.context(RECORDING);
     // The command's own failure says more.
     let (outcome, _) = done?;
     ended.map(|()| outcome)
@@ -70,7 +117,24 @@ pub(crate) async fn begin(
     .await
 }
 
-/// Notes how it ended: `done`, `found` or `failed`.
+/// Notes how far a long command is, and that it lives.
+pub(crate) async fn note(
+    connection: &mut PgConnection,
+    id: i64,
+    summary: &Value,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update pay.operation set noted_at = clock_timestamp(), summary = summary || $2
+         where operation_id = $1",
+    )
+    .bind(id)
+    .bind(summary)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Notes how it ended: `done`, `found`, `failed` or `stopped`. What was noted before stays.
 pub(crate) async fn end(
     connection: &mut PgConnection,
     id: i64,
@@ -78,7 +142,7 @@ pub(crate) async fn end(
     summary: Value,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "update pay.operation set ended_at = clock_timestamp(), outcome = $2, summary = $3
+        "update pay.operation set ended_at = clock_timestamp(), outcome = $2, summary = summary || $3
          where operation_id = $1",
     )
     .bind(id)

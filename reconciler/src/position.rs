@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::archive::Sha256Hash;
+use domain::archive::{Manifest, Place, Sha256Hash};
 use kafka::topic::Topic;
 use sqlx::{PgConnection, PgPool, Row as _};
 
@@ -18,6 +18,13 @@ pub(crate) struct Position {
     pub chain: Option<Sha256Hash>,
 }
 
+impl Position {
+    /// The archive's place once this manifest is in S3.
+    pub(crate) fn after(manifest: &Manifest) -> Self {
+        Self { next_offset: manifest.next_offset(), chain: Some(manifest.list_hash) }
+    }
+}
+
 /// The positions of one role on one topic.
 #[derive(Debug, Clone)]
 pub(crate) struct Positions {
@@ -31,6 +38,12 @@ impl Positions {
     /// `role` is `project` or `archive`.
     pub(crate) fn new(pool: PgPool, role: &'static str, topic: &Topic) -> Self {
         let (cluster, topic_id) = (topic.cluster_id.clone(), topic.topic_id.clone());
+        Self { pool, role, cluster, topic_id }
+    }
+
+    /// Those on the topic whose archive lies there.
+    pub(crate) fn at(pool: PgPool, role: &'static str, place: &Place) -> Self {
+        let (cluster, topic_id) = (place.cluster.clone(), place.topic_id.clone());
         Self { pool, role, cluster, topic_id }
     }
 

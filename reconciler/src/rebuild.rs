@@ -15,7 +15,6 @@ mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -28,7 +27,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::apply::{Applier, Sources, Way};
+use self::apply::{Applier, Found, Sources, Way};
 pub(crate) use self::compare::Comparison;
 use self::picture::{LogId, Picture, Positions};
 use self::route::{Known, Leg, Span};
@@ -57,7 +56,6 @@ const MAX_GAPS: usize = 20;
 const MAX_ATTEMPTS: u32 = 15;
 
 /// Where the records are.
-#[derive(Debug)]
 pub(crate) struct Records {
     /// The archive, and the prefix of its keys.
     pub(crate) archive: Option<(Bucket, String)>,
@@ -86,7 +84,7 @@ pub(crate) struct Rebuild<'a> {
     settings: Settings,
     pool: PgPool,
     progress: ProgressBar,
-    applied: Arc<AtomicU64>,
+    found: Arc<Found>,
     stop: CancellationToken,
 }
 
@@ -96,6 +94,8 @@ pub(crate) struct Rebuilt {
     pub(crate) comparison: Comparison,
     /// Records that this run applied.
     pub(crate) records: u64,
+    /// Records that were erased from the archive: what they said is missing.
+    pub(crate) erased: u64,
     pub(crate) took: Duration,
     /// What was passed over.
     pub(crate) gaps: Vec<String>,
@@ -126,8 +126,8 @@ impl<'a> Rebuild<'a> {
         };
         // One beside the workers', for deriving again.
         let pool = target.pool(settings.workers + 1);
-        let applied = Arc::default();
-        Self { live, target, sources, settings, pool, progress, applied, stop }
+        let found = Arc::default();
+        Self { live, target, sources, settings, pool, progress, found, stop }
     }
 
     /// Rebuilds and compares. Nothing if it was stopped; then it can go on where it was.
@@ -143,8 +143,8 @@ impl<'a> Rebuild<'a> {
             Ok(Some(_)) => "found",
             Ok(None) | Err(_) => "failed",
         };
-        let applied = self.applied.load(Ordering::Relaxed);
-        operation::end(&mut target, operation, outcome, json!({"records": applied})).await?;
+        let summary = json!({"records": self.found.records()});
+        operation::end(&mut target, operation, outcome, summary).await?;
         target.close().await?;
         Ok(done?.map(|rebuilt| Rebuilt { took: started.elapsed(), ..rebuilt }))
     }
@@ -157,14 +157,14 @@ impl<'a> Rebuild<'a> {
         let mut live = PgConnection::connect_with(&self.live)
             .await
             .context("connecting to the live database")?;
-        let (mut passes, mut patience, mut gaps) = (0, None, Vec::new());
+        let (mut passes, mut patience) = (0, None);
         loop {
             let mut snapshot = snapshot(&mut live).await?;
             let picture = Picture::read(&mut snapshot).await?;
             let reached = picture::positions(target).await?;
             check_ahead(&picture.positions, &reached)?;
             let ways = self.ways(&mut snapshot, &picture, &reached).await?;
-            gaps.extend(self.gaps(&ways)?);
+            self.check_gaps(&ways)?;
             inputs::copy(&mut snapshot, target).await?;
             let left = ways.iter().flat_map(|way| &way.legs).map(|leg| leg.span().count()).sum();
             passes += 1;
@@ -203,9 +203,16 @@ impl<'a> Rebuild<'a> {
             };
             let comparison = comparison.context("comparing")?;
             snapshot.rollback().await?;
-            let records = self.applied.load(Ordering::Relaxed);
-            let took = Duration::ZERO;
-            return Ok(Some(Rebuilt { comparison, records, took, gaps, open, given_up, refused }));
+            return Ok(Some(Rebuilt {
+                comparison,
+                records: self.found.records(),
+                erased: self.found.erased(),
+                took: Duration::ZERO,
+                gaps: self.found.gaps(),
+                open,
+                given_up,
+                refused,
+            }));
         }
     }
 
@@ -223,7 +230,7 @@ impl<'a> Rebuild<'a> {
             let of_log = ways.iter().filter(|way| way.log == *id);
             store.begin(&of_log.map(|way| (way.partition, way.start)).collect()).await?;
         }
-        self.progress.set_length(self.applied.load(Ordering::Relaxed) + left);
+        self.progress.set_length(self.found.records() + left);
         let rederive = stores.values().next().cloned();
         let applier = Applier {
             stores,
@@ -232,7 +239,8 @@ impl<'a> Rebuild<'a> {
             limit: self.settings.batch,
             workers: Arc::new(Semaphore::new(self.settings.workers as usize)),
             progress: self.progress.clone(),
-            records: self.applied.clone(),
+            found: self.found.clone(),
+            allow_gaps: self.settings.allow_gaps,
             stop: self.stop.clone(),
         };
         applier.all(ways).await?;
@@ -290,12 +298,12 @@ impl<'a> Rebuild<'a> {
         let Some(archive) = &self.sources.archive else { return Ok(None) };
         let (prefix, cluster) = (self.sources.prefix.clone(), cluster.clone());
         let place = Place { prefix, cluster, topic_id: topic_id.clone() };
-        let ends = archive.ends(&place, partition).await?;
-        Ok(ends.map(|(first, last)| Span { from: first.first_offset, to: last.last_offset + 1 }))
+        let range = archive.range(&place, partition, None, None).await?;
+        Ok(range.map(|range| Span { from: range.from, to: range.to }))
     }
 
     /// What nobody has any more. An error, unless that is accepted.
-    fn gaps(&self, ways: &[Way]) -> anyhow::Result<Vec<String>> {
+    fn check_gaps(&self, ways: &[Way]) -> anyhow::Result<()> {
         let gaps = ways.iter().flat_map(|way| {
             let gaps = way.legs.iter().filter(|leg| matches!(leg, Leg::Gap(_)));
             gaps.map(|gap| format!("partition {}, {}", way.partition, gap.span()))
@@ -312,7 +320,8 @@ impl<'a> Rebuild<'a> {
             let named = gaps.get(..MAX_GAPS).unwrap_or(&gaps).join("; ");
             bail!("{named}{more}: {places} (--allow-gaps passes over it)");
         }
-        Ok(gaps)
+        gaps.into_iter().for_each(|gap| self.found.gap(gap));
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub(crate) mod memory;
+mod rewrite;
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use service::exit::ConfigError;
 
+pub(crate) use self::rewrite::{Forgotten, Replaced};
 use crate::aws;
 use crate::fault::Fault;
 
@@ -72,8 +74,21 @@ impl Bucket {
         Ok(Self { client: Client::from_conf(config), name })
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// An object and its entity tag; `None` if there is none.
+    async fn get(&self, key: &str) -> Result<Option<(Bytes, Option<String>)>, Fault> {
+        let doing = "reading from S3";
+        let got = match self.client.get_object().bucket(&self.name).key(key).send().await {
+            Ok(got) => got,
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(aws::fault(doing, error)),
+        };
+        let body = tokio::time::timeout(CALL_TIMEOUT, got.body.collect())
+            .await
+            .map_err(|error| Fault::retry(doing, error))?
+            .map_err(|error| Fault::retry(doing, error))?;
+        Ok(Some((body.into_bytes(), got.e_tag)))
     }
 }
 
@@ -98,19 +113,7 @@ impl ObjectStore for Bucket {
     }
 
     async fn read(&self, key: &str) -> Result<Option<Bytes>, Fault> {
-        let doing = "reading from S3";
-        let got = match self.client.get_object().bucket(&self.name).key(key).send().await {
-            Ok(got) => got,
-            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(aws::fault(doing, error)),
-        };
-        let body = tokio::time::timeout(CALL_TIMEOUT, got.body.collect())
-            .await
-            .map_err(|error| Fault::retry(doing, error))?
-            .map_err(|error| Fault::retry(doing, error))?;
-        Ok(Some(body.into_bytes()))
+        Ok(self.get(key).await?.map(|(body, _)| body))
     }
 
     async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, Fault> {

@@ -65,8 +65,19 @@ impl Process {
     }
 
     /// Asks it to end, as an orchestrator does, and waits for that.
-    pub async fn terminate(mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
+    pub async fn terminate(self, deadline: Duration) -> anyhow::Result<ExitStatus> {
         self.signal("TERM")?;
+        self.ended(deadline).await
+    }
+
+    /// Asks it to end, as a person at a terminal does, and waits for that.
+    pub async fn interrupt(self, deadline: Duration) -> anyhow::Result<ExitStatus> {
+        self.signal("INT")?;
+        self.ended(deadline).await
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
         let mut ended = None;
         eventually(deadline, async || {
             ended = self.child.try_wait()?;

@@ -200,6 +200,14 @@ impl System {
         .await
     }
 
+    /// Makes the database one in which nothing has ever happened.
+    pub async fn empty_database(&self) -> anyhow::Result<()> {
+        let drop = "drop schema pay, acc cascade; drop table _sqlx_migrations";
+        sqlx::raw_sql(drop).execute(&self.pool).await?;
+        self.command("reconciler", &["migrate"])?;
+        Ok(())
+    }
+
     /// Leaves everything for a person to look at.
     pub fn keep(&mut self) {
         self.keep = true;

@@ -7,7 +7,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::message::{Headers as _, Message as _, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
@@ -70,6 +71,31 @@ impl Topic {
     pub async fn records(&self) -> anyhow::Result<Vec<RawRecord>> {
         let topic = self.clone();
         spawn_blocking(move || topic.records_now()).await?
+    }
+
+    /// Writes records as they are; returns each one's partition and offset.
+    pub async fn write(
+        &self,
+        records: impl IntoIterator<Item = (i32, OwnedHeaders, Option<Vec<u8>>)>,
+    ) -> anyhow::Result<Vec<(i32, i64)>> {
+        let mut config = self.config();
+        let config = config.set("message.max.bytes", "20000000").set("linger.ms", "5");
+        let producer: FutureProducer = config.create()?;
+        let mut written = Vec::new();
+        for (partition, headers, value) in records {
+            let mut record =
+                FutureRecord::<(), Vec<u8>>::to(&self.name).partition(partition).headers(headers);
+            record.payload = value.as_ref();
+            let sent = producer.send_result(record);
+            written.push(sent.map_err(|(error, _)| error)?);
+        }
+        let mut places = Vec::new();
+        for delivery in written {
+            let delivered = tokio::time::timeout(TIMEOUT, delivery).await??;
+            let delivered = delivered.map_err(|(error, _)| error)?;
+            places.push((delivered.partition, delivered.offset));
+        }
+        Ok(places)
     }
 
     fn ends_now(&self, consumer: &BaseConsumer) -> anyhow::Result<Vec<i64>> {

@@ -1,12 +1,15 @@
-//! A segment's manifest: its records' hashes, chained to the manifest before it.
+//! A segment's manifest: its records' hashes, chained to the manifest before it. Where records were
+//! lost for good, a manifest without a segment says which, and why the chain goes on without them.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Segment, Sha256Hash};
 
-/// Version of the manifest's format.
+/// Version of the manifest's format where it is of a segment.
 pub const MANIFEST_VERSION: u32 = 1;
+/// Version of the manifest's format where it is of a hole: whoever knows only segments refuses it.
+pub const HOLE_VERSION: u32 = 2;
 
 /// One record in a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,20 +20,31 @@ pub struct Listed {
     pub sha256: Sha256Hash,
 }
 
-/// What is written beside a segment.
+/// Why records are not in the archive, and who said that it goes on without them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hole {
+    /// Why they are lost.
+    pub reason: String,
+    /// Who decided.
+    pub by: String,
+    /// When, as RFC 3339 has it.
+    pub at: String,
+}
+
+/// What is written beside a segment, or in the place of one that there will never be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`MANIFEST_VERSION`] of its writer.
+    /// [`MANIFEST_VERSION`] of a segment, [`HOLE_VERSION`] of a hole.
     pub version: u32,
-    /// Key of the segment, in the same bucket.
-    pub segment: String,
+    /// Key of the segment, in the same bucket; none of a hole.
+    pub segment: Option<String>,
     /// Topic's name.
     pub topic: String,
     /// Partition of the topic.
     pub partition: i32,
-    /// Offset of the first record.
+    /// Offset of the first record, there or lost.
     pub first_offset: i64,
-    /// Offset of the last record.
+    /// Offset of the last record, there or lost.
     pub last_offset: i64,
     /// Number of records.
     pub count: usize,
@@ -40,8 +54,11 @@ pub struct Manifest {
     pub previous: Option<Sha256Hash>,
     /// Hash of `previous` and of the list: what the next manifest carries on.
     pub list_hash: Sha256Hash,
-    /// Every record, in order.
+    /// Every record, in order; none of a hole.
     pub records: Vec<Listed>,
+    /// What is said about records that are lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hole: Option<Hole>,
 }
 
 /// Why a manifest does not hold.
@@ -56,6 +73,9 @@ pub enum ManifestError {
     /// Its hash is not the hash of its list.
     #[error("the list hash is not the hash of the list")]
     ListHash,
+    /// What it says of itself contradicts itself.
+    #[error("{0}")]
+    Contradiction(&'static str),
 }
 
 impl Manifest {
@@ -70,7 +90,7 @@ impl Manifest {
     ) -> Option<Self> {
         Some(Self {
             version: MANIFEST_VERSION,
-            segment: key,
+            segment: Some(key),
             topic: topic.to_owned(),
             partition,
             first_offset: segment.first_offset()?,
@@ -80,7 +100,37 @@ impl Manifest {
             previous,
             list_hash: list_hash(previous, segment.listed()),
             records: segment.listed().to_vec(),
+            hole: None,
         })
+    }
+
+    /// The manifest of a hole: the records from `first_offset` to `last_offset` are lost.
+    pub fn of_hole(
+        (first_offset, last_offset): (i64, i64),
+        hole: Hole,
+        topic: &str,
+        partition: i32,
+        previous: Option<Sha256Hash>,
+    ) -> Self {
+        Self {
+            version: HOLE_VERSION,
+            segment: None,
+            topic: topic.to_owned(),
+            partition,
+            first_offset,
+            last_offset,
+            count: 0,
+            bytes: 0,
+            previous,
+            list_hash: hole_hash(previous, first_offset, last_offset, &hole),
+            records: Vec::new(),
+            hole: Some(hole),
+        }
+    }
+
+    /// The first offset after it.
+    pub fn next_offset(&self) -> i64 {
+        self.last_offset + 1
     }
 
     /// As it is stored: one JSON object and a newline.
@@ -93,16 +143,56 @@ impl Manifest {
         json
     }
 
-    /// Reads a stored manifest and checks that its hash is its list's.
+    /// Reads a stored manifest and checks that its hash is its list's, and that what it says of its
+    /// list is so.
     pub fn from_json(json: &[u8]) -> Result<Self, ManifestError> {
         let manifest: Self = serde_json::from_slice(json)?;
-        if manifest.version > MANIFEST_VERSION {
+        if manifest.version > HOLE_VERSION {
             return Err(ManifestError::Newer(manifest.version));
         }
-        if list_hash(manifest.previous, &manifest.records) != manifest.list_hash {
+        let list_hash = match &manifest.hole {
+            None => list_hash(manifest.previous, &manifest.records),
+            Some(hole) => {
+                let (first, last) = (manifest.first_offset, manifest.last_offset);
+                hole_hash(manifest.previous, first, last, hole)
+            }
+        };
+        if list_hash != manifest.list_hash {
             return Err(ManifestError::ListHash);
         }
+        manifest.check().map_err(ManifestError::Contradiction)?;
         Ok(manifest)
+    }
+
+    /// What the hash does not cover, or could never be true of a list.
+    fn check(&self) -> Result<(), &'static str> {
+        if self.first_offset < 0 || self.last_offset == i64::MAX {
+            return Err("its offsets are none");
+        }
+        if self.count != self.records.len() {
+            return Err("its count is not the length of its list");
+        }
+        if self.hole.is_some() {
+            let is_hole = self.version == HOLE_VERSION
+                && self.segment.is_none()
+                && self.records.is_empty()
+                && self.bytes == 0
+                && self.first_offset <= self.last_offset;
+            return if is_hole { Ok(()) } else { Err("a hole has neither segment nor records") };
+        }
+        if self.version != MANIFEST_VERSION || self.segment.is_none() {
+            return Err("it is neither of a segment nor of a hole");
+        }
+        let ends = [self.records.first(), self.records.last()];
+        if ends.map(|end| end.map(|listed| listed.offset))
+            != [Some(self.first_offset), Some(self.last_offset)]
+        {
+            return Err("its first and last offsets are not those of its list");
+        }
+        if !self.records.is_sorted_by(|before, after| before.offset < after.offset) {
+            return Err("its list is not in the order of offsets");
+        }
+        Ok(())
     }
 }
 
@@ -120,6 +210,30 @@ fn list_hash(previous: Option<Sha256Hash>, records: &[Listed]) -> Sha256Hash {
     for record in records {
         hasher.update(record.offset.to_be_bytes());
         hasher.update(record.sha256.0);
+    }
+    Sha256Hash(hasher.finalize().into())
+}
+
+/// SHA-256 over: 3 and the previous hash, or 2 where there is none; first and last offset (8 bytes
+/// each, big endian); then the SHA-256 of each of reason, by and at.
+fn hole_hash(
+    previous: Option<Sha256Hash>,
+    first_offset: i64,
+    last_offset: i64,
+    hole: &Hole,
+) -> Sha256Hash {
+    let mut hasher = Sha256::new();
+    match previous {
+        None => hasher.update([2]),
+        Some(hash) => {
+            hasher.update([3]);
+            hasher.update(hash.0);
+        }
+    }
+    hasher.update(first_offset.to_be_bytes());
+    hasher.update(last_offset.to_be_bytes());
+    for text in [&hole.reason, &hole.by, &hole.at] {
+        hasher.update(Sha256::digest(text));
     }
     Sha256Hash(hasher.finalize().into())
 }
@@ -143,11 +257,19 @@ mod tests {
         Manifest::of(&segment, "key".into(), "t", 2, previous).unwrap()
     }
 
+    fn hole(previous: Option<Sha256Hash>) -> Manifest {
+        let texts = ["retention was too short", "ada", "2026-11-25T09:00:00Z"].map(str::to_owned);
+        let [reason, by, at] = texts;
+        Manifest::of_hole((2, 9), Hole { reason, by, at }, "t", 2, previous)
+    }
+
     #[test]
     fn it_comes_back_as_it_was_written() {
         let first = manifest(0, None);
         let second = manifest(1, Some(first.list_hash));
-        for manifest in [first, second] {
+        let third = hole(Some(second.list_hash));
+        assert_eq!(third.next_offset(), 10);
+        for manifest in [first, second, third, hole(None)] {
             assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);
         }
     }
@@ -165,8 +287,37 @@ mod tests {
         altered.records[0].offset = 1;
         let error = Manifest::from_json(&altered.to_json()).unwrap_err();
         assert!(matches!(error, ManifestError::ListHash), "{error}");
-        let newer = Manifest { version: 2, ..manifest(0, None) };
-        assert!(matches!(Manifest::from_json(&newer.to_json()), Err(ManifestError::Newer(2))));
+        let newer = Manifest { version: 3, ..manifest(0, None) };
+        assert!(matches!(Manifest::from_json(&newer.to_json()), Err(ManifestError::Newer(3))));
+    }
+
+    #[test]
+    fn a_hole_carries_its_reason_in_the_chain() {
+        let whole = hole(None);
+        let mut altered = whole.clone();
+        altered.hole.as_mut().unwrap().reason = "a better reason".to_owned();
+        let error = Manifest::from_json(&altered.to_json()).unwrap_err();
+        assert!(matches!(error, ManifestError::ListHash), "{error}");
+        let longer = Manifest { last_offset: 10, ..whole.clone() };
+        assert!(matches!(Manifest::from_json(&longer.to_json()), Err(ManifestError::ListHash)));
+        assert_ne!(whole.list_hash, hole(Some(whole.list_hash)).list_hash);
+    }
+
+    #[test]
+    fn what_it_says_of_its_list_must_be_so() {
+        let whole = manifest(0, None);
+        for altered in [
+            Manifest { version: 2, ..whole.clone() },
+            Manifest { segment: None, ..whole.clone() },
+            Manifest { first_offset: 1, ..whole.clone() },
+            Manifest { last_offset: 1, ..whole.clone() },
+            Manifest { count: 2, ..whole.clone() },
+            Manifest { version: 1, ..hole(None) },
+            Manifest { segment: Some("key".into()), ..hole(None) },
+        ] {
+            let error = Manifest::from_json(&altered.to_json()).unwrap_err();
+            assert!(matches!(error, ManifestError::Contradiction(_)), "{altered:?}: {error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::Sha256Hash;
-use super::line::{LineError, decode, encode};
+use super::line::{Entry, LineError, Tombstone, decode, encode, encode_tombstone};
 use super::manifest::Listed;
 use crate::record::RawRecord;
 
@@ -38,10 +38,12 @@ impl Segment {
         }
         let start = self.lines.len();
         encode(topic, record, &mut self.lines);
-        self.close_line(start, record.offset);
+        let end = self.lines.len();
+        self.list(start, end, record.offset);
     }
 
-    /// Reads a segment's (decompressed) lines. Offsets must grow.
+    /// Reads a segment's (decompressed) lines. Offsets must grow. A tombstone is listed with the hash
+    /// of the line that it stands for.
     pub fn parse(lines: Vec<u8>) -> Result<Self, LineError> {
         let mut segment = Self { lines, ..Self::default() };
         let mut start = 0;
@@ -49,11 +51,14 @@ impl Segment {
             let rest = &segment.lines[start..];
             let length =
                 rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
-            let record = decode(&rest[..length])?;
+            let entry = decode(&rest[..length])?.entry;
             if segment.listed.is_empty() {
-                segment.first_timestamp_ms = record.timestamp_ms;
+                segment.first_timestamp_ms = entry.timestamp_ms();
             }
-            segment.list(start, start + length, record.offset);
+            match entry {
+                Entry::Record(record) => segment.list(start, start + length, record.offset),
+                Entry::Erased(tombstone) => segment.list_erased(start + length, tombstone),
+            }
             start += length;
         }
         Ok(segment)
@@ -100,7 +105,8 @@ impl Segment {
     }
 
     /// Checks that every record that both hold is the same. Lines may differ where the format has
-    /// grown; their records may not.
+    /// grown; their records may not. Of a record that one of them has erased, place, time and hash
+    /// are what is left to compare.
     pub fn agrees_with(&self, stored: &Self) -> Result<(), Difference> {
         if self.first_offset() != stored.first_offset() {
             return Err(Difference::Start(stored.first_offset()));
@@ -148,16 +154,53 @@ impl Segment {
         }
         let mut rest = Self::default();
         for at in keep..self.listed.len() {
-            let start = rest.lines.len();
             rest.lines.extend_from_slice(self.line(at));
-            rest.list(start, rest.lines.len(), self.listed[at].offset);
+            rest.ends.push(rest.lines.len());
+            rest.listed.push(self.listed[at]);
         }
         rest.first_timestamp_ms = rest
             .listed
             .first()
             .and_then(|_| decode(rest.line(0)).ok())
-            .map_or(-1, |r| r.timestamp_ms);
+            .map_or(-1, |line| line.entry.timestamp_ms());
         rest
+    }
+
+    /// The same segment with a tombstone for every record that `is_erased` picks, and the offsets of
+    /// those; what is listed stays as it was. Other lines stay byte for byte.
+    pub fn erase(
+        &self,
+        mut is_erased: impl FnMut(&RawRecord) -> bool,
+    ) -> Result<(Self, Vec<i64>), LineError> {
+        let mut lines = Vec::with_capacity(self.lines.len());
+        let mut ends = Vec::with_capacity(self.ends.len());
+        let mut erased = Vec::new();
+        for (at, listed) in self.listed.iter().enumerate() {
+            let line = decode(self.line(at))?;
+            match line.entry {
+                Entry::Record(record) if is_erased(&record) => {
+                    let tombstone = Tombstone {
+                        partition: record.partition,
+                        offset: record.offset,
+                        timestamp_ms: record.timestamp_ms,
+                        sha256: listed.sha256,
+                    };
+                    encode_tombstone(&line.topic, &tombstone, &mut lines);
+                    erased.push(record.offset);
+                }
+                _ => lines.extend_from_slice(self.line(at)),
+            }
+            ends.push(lines.len());
+        }
+        let (listed, first_timestamp_ms) = (self.listed.clone(), self.first_timestamp_ms);
+        Ok((Self { lines, ends, listed, first_timestamp_ms }, erased))
+    }
+
+    /// How many of its records are erased.
+    pub fn erased(&self) -> usize {
+        let is_tombstone =
+            |at: &usize| decode(self.line(*at)).is_ok_and(|l| matches!(l.entry, Entry::Erased(_)));
+        (0..self.listed.len()).filter(is_tombstone).count()
     }
 
     /// Adds another segment's records, all of later offsets, at the end.
@@ -177,11 +220,6 @@ impl Segment {
         &self.lines[start..self.ends[at]]
     }
 
-    fn close_line(&mut self, start: usize, offset: i64) {
-        let end = self.lines.len();
-        self.list(start, end, offset);
-    }
-
     /// Lists the line at `start..end`; the newline is not part of the hash.
     fn list(&mut self, start: usize, end: usize, offset: i64) {
         let line = &self.lines[start..end];
@@ -190,10 +228,23 @@ impl Segment {
         self.ends.push(end);
         self.listed.push(Listed { offset, sha256 });
     }
+
+    fn list_erased(&mut self, end: usize, tombstone: Tombstone) {
+        self.ends.push(end);
+        self.listed.push(Listed { offset: tombstone.offset, sha256: tombstone.sha256 });
+    }
 }
 
+/// Whether two lines of different hashes hold the same record. One that is erased was of another
+/// format then, and its hash says nothing about ours.
 fn same(ours: &[u8], theirs: &[u8]) -> bool {
-    matches!((decode(ours), decode(theirs)), (Ok(ours), Ok(theirs)) if ours == theirs)
+    let (Ok(ours), Ok(theirs)) = (decode(ours), decode(theirs)) else { return false };
+    match (ours.entry, theirs.entry) {
+        (Entry::Record(ours), Entry::Record(theirs)) => ours == theirs,
+        (ours, theirs) => {
+            (ours.partition(), ours.timestamp_ms()) == (theirs.partition(), theirs.timestamp_ms())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -273,6 +324,29 @@ mod tests {
         let theirs = Segment::parse(spaced.into_bytes()).unwrap();
         assert_ne!(ours.listed(), theirs.listed());
         ours.agrees_with(&theirs).unwrap();
+    }
+
+    #[test]
+    fn an_erased_record_leaves_its_place_its_time_and_its_hash() {
+        let whole = segment(&[5, 6, 9]);
+        let (erased, offsets) = whole.erase(|record| record.offset != 6).unwrap();
+        assert_eq!(offsets, [5, 9]);
+        assert_eq!((erased.listed(), erased.erased()), (whole.listed(), 2));
+        let text = std::str::from_utf8(erased.lines()).unwrap();
+        assert!(text.contains("body 6") && !text.contains("body 5") && !text.contains("body 9"));
+        assert_eq!(Segment::parse(erased.lines().to_vec()).unwrap(), erased);
+        // Whoever read the records from the log agrees with it, and goes on after it.
+        whole.agrees_with(&erased).unwrap();
+        erased.agrees_with(&whole).unwrap();
+        assert_eq!(erased.clone().after(6).listed(), &whole.listed()[2..]);
+        assert_eq!(erased.clone().after(6).first_timestamp_ms(), 1009);
+        // Again: nothing is left to erase.
+        assert_eq!(erased.erase(|record| record.offset != 6).unwrap(), (erased, vec![]));
+        // A hash that is not that of ours gives a changed record away.
+        let (other, _) = segment(&[5]).erase(|_| true).unwrap();
+        let mut changed = Segment::default();
+        changed.push("t", &RawRecord { timestamp_ms: 1, ..record(5, "other") });
+        assert!(matches!(changed.agrees_with(&other), Err(Difference::Record(5))));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! the same records gives the same rows and facts, and they are the ones that Stripe's model says.
 #![allow(clippy::unwrap_used)]
 
+mod archive;
 mod attack;
 mod book;
 mod corpus;

@@ -24,19 +24,33 @@ impl<S: ObjectStore> Origin for Writer<S> {
 impl<S: ObjectStore> Writer<S> {
     /// The place after the newest manifest, or `None` if nothing is archived. `low` is the log's
     /// first offset.
-    async fn resume(&self, partition: i32, low: i64) -> Result<Option<Position>, Fault> {
-        let written = match self.newest_manifest(partition).await? {
-            Some(key) => Some(self.after(partition, &key).await?),
-            None => None,
-        };
-        // A segment whose writer died before its manifest follows at most one. What the log still
-        // has of it is read again, and compared, before it is adopted; what it has not, only S3 has.
+    pub(super) async fn resume(&self, partition: i32, low: i64) -> Result<Option<Position>, Fault> {
+        let written = self.written(partition).await?;
+        match self.orphan(partition, written, low).await? {
+            Some((first, key)) => Ok(Some(self.adopt(partition, written, first, key).await?)),
+            None => Ok(written),
+        }
+    }
+
+    /// The first offset and the key of a segment behind the newest manifest that only S3 still has.
+    /// A segment whose writer died before its manifest follows at most one. What the log still has
+    /// of it is read again, and compared, before it is adopted.
+    pub(super) async fn orphan(
+        &self,
+        partition: i32,
+        written: Option<Position>,
+        low: i64,
+    ) -> Result<Option<(i64, String)>, Fault> {
         let next = written.map_or(0, |position| position.next_offset);
-        match self.segment_from(partition, next).await? {
-            Some((first, key)) if first < low && next < low => {
-                Ok(Some(self.adopt(partition, written, first, key).await?))
-            }
-            _ => Ok(written),
+        let segment = self.segment_from(partition, next).await?;
+        Ok(segment.filter(|(first, _)| *first < low && next < low))
+    }
+
+    /// The place after the newest manifest.
+    pub(super) async fn written(&self, partition: i32) -> Result<Option<Position>, Fault> {
+        match self.newest_manifest(partition).await? {
+            Some(key) => Ok(Some(self.after(partition, &key).await?)),
+            None => Ok(None),
         }
     }
 
@@ -77,7 +91,8 @@ impl<S: ObjectStore> Writer<S> {
         }
     }
 
-    /// The place after a manifest that holds, and whose segment is what it lists.
+    /// The place after a manifest that holds, and whose segment, unless it is of a hole, is what it
+    /// lists.
     async fn after(&self, partition: i32, key: &str) -> Result<Position, Fault> {
         let halt = |problem: String| Fault::halt(DOING, format!("{key}: {problem}"));
         let stored = persist(ROLE, || self.to.store.read(key)).await?;
@@ -86,13 +101,12 @@ impl<S: ObjectStore> Writer<S> {
         if self.to.place.manifest_key(partition, manifest.first_offset) != key {
             return Err(halt("it is another segment's".to_owned()));
         }
-        let segment = self.segment(&manifest.segment).await?;
-        if segment.listed() != manifest.records
-            || segment.last_offset() != Some(manifest.last_offset)
+        if let Some(key) = &manifest.segment
+            && self.segment(key).await?.listed() != manifest.records
         {
-            return Err(halt(format!("{} does not hold what it lists", manifest.segment)));
+            return Err(halt(format!("{key} does not hold what it lists")));
         }
-        Ok(Position { next_offset: manifest.last_offset + 1, chain: Some(manifest.list_hash) })
+        Ok(Position::after(&manifest))
     }
 
     /// Writes the manifest that a segment lacks.
@@ -110,7 +124,7 @@ impl<S: ObjectStore> Writer<S> {
             .ok_or_else(|| Fault::halt(DOING, format!("{key}: it does not begin at {first}")))?;
         self.put_manifest(&manifest).await?;
         tracing::info!(role = ROLE, key, "wrote the manifest that a segment lacked");
-        Ok(Position { next_offset: manifest.last_offset + 1, chain: Some(manifest.list_hash) })
+        Ok(Position::after(&manifest))
     }
 
     async fn segment(&self, key: &str) -> Result<Segment, Fault> {

@@ -73,8 +73,7 @@ impl<S: ObjectStore> Writer<S> {
         let manifest = Manifest::of(&stored, key, &self.to.topic, partition, previous)
             .ok_or_else(|| Fault::halt("writing a segment", "the stored one is empty"))?;
         self.put_manifest(&manifest).await?;
-        let written =
-            Position { next_offset: manifest.last_offset + 1, chain: Some(manifest.list_hash) };
+        let written = Position::after(&manifest);
         persist(ROLE, || self.to.positions.store(partition, written)).await?;
         metrics::counter!("reconciler_archive_records_total").increment(manifest.count as u64);
         metrics::histogram!("reconciler_archive_upload_seconds").record(started.elapsed());
@@ -142,7 +141,7 @@ impl<S: ObjectStore> Writer<S> {
     }
 }
 
-async fn compress(segment: Arc<Segment>) -> Result<Bytes, Fault> {
+pub(crate) async fn compress(segment: Arc<Segment>) -> Result<Bytes, Fault> {
     let doing = "compressing a segment";
     tokio::task::spawn_blocking(move || {
         let mut encoder = zstd::Encoder::new(Vec::new(), COMPRESSION_LEVEL)?;

@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// What is applied becomes `redriven`; what fails again stays, with its new reason. Use the
     /// settings of `reconciler run`: they decide what a record means. Exit code 0 when everything
     /// was applied, 3 when something stays.
-    Redrive(redrive::Arguments),
+    Redrive(Box<redrive::Arguments>),
     /// Give records up, with a reason; they are kept
     Discard(discard::Arguments),
     /// Let a paused topic go on
@@ -60,7 +60,7 @@ pub(crate) async fn run(command: Box<Command>) -> anyhow::Result<Outcome> {
 }
 
 /// A text that says something.
-fn said(text: &str) -> Result<String, &'static str> {
+pub(crate) fn said(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     if text.is_empty() { Err("must say something") } else { Ok(text.to_owned()) }
 }

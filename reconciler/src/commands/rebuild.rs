@@ -13,12 +13,12 @@ use service::exit::{ConfigError, Outcome};
 use service::secret::{self, SecretString};
 use service::{signals, stdout, units};
 
-use super::change;
+use super::changes::{change_json, tell_change};
 use super::migrate;
 use crate::cli::Read;
 use crate::config::{Livemode, Project};
 use crate::database;
-use crate::operation::{self, Operator};
+use crate::operation::{self, Operator, Stopped};
 use crate::rebuild::{Rebuild, Rebuilt, Records, Settings, Target};
 use crate::s3::Bucket;
 use crate::source::archive::Ahead;
@@ -127,10 +127,10 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             None => Target::beside(&live).await?,
         };
         let bar = progress()?;
-        let rebuild = Rebuild::new(live, &target, records, settings, bar.clone(), stop);
+        let run = Rebuild::new(live, &target, records, settings, bar.clone(), stop);
         let telling = tell_progress(&bar);
         let done = tokio::select! {
-            done = rebuild.run(&arguments.by) => done,
+            done = run.run(&arguments.by) => done,
             never = telling => match never {},
         };
         bar.finish_and_clear();
@@ -140,9 +140,11 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         let is_kept = arguments.keep || arguments.into.is_some();
         let name = target.name().to_owned();
         let Some(rebuilt) = done? else {
-            let go_on =
-                if is_kept { format!("; {name} can go on with --into") } else { String::new() };
-            bail!("interrupted{go_on}");
+            if !is_kept {
+                bail!("interrupted");
+            }
+            let go_on = format!("reconciler rebuild --into …/{name}");
+            return Err(Stopped { go_on, summary: json!({}) }.into());
         };
         arguments.tell(operation, is_kept.then_some(&name), &rebuilt)?;
         let is_equal = rebuilt.comparison.is_equal();
@@ -205,6 +207,9 @@ impl Arguments {
             #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
             let rate = *records as f64 / seconds.max(0.001);
             writeln!(out, "{records} records in {seconds:.0} s, {rate:.0} a second")?;
+            if rebuilt.erased > 0 {
+                writeln!(out, "{} records are erased: what they said is missing", rebuilt.erased)?;
+            }
             for gap in &rebuilt.gaps {
                 writeln!(out, "passed over: {gap}")?;
             }
@@ -227,7 +232,7 @@ impl Arguments {
 fn tell_differences(out: &mut impl Write, rebuilt: &Rebuilt) -> io::Result<()> {
     let comparison = &rebuilt.comparison;
     for change in &comparison.changes {
-        change::tell(out, change)?;
+        tell_change(out, change)?;
     }
     for (table, rows) in &comparison.differing {
         writeln!(out, "{rows} rows of {table} differ")?;
@@ -268,7 +273,8 @@ fn document(operation: i64, kept: Option<&str>, rebuilt: &Rebuilt) -> Value {
         "live": hash(&comparison.live),
         "rebuilt": hash(&comparison.rebuilt),
         "differing": comparison.differing,
-        "changes": comparison.changes.iter().map(change::json).collect::<Vec<_>>(),
+        "changes": comparison.changes.iter().map(change_json).collect::<Vec<_>>(),
+        "erased": rebuilt.erased,
         "gaps": rebuilt.gaps,
         "quarantine": {"open": rebuilt.open, "discarded": rebuilt.given_up},
         "refused_inputs": rebuilt.refused,

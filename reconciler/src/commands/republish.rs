@@ -1,9 +1,9 @@
 //! `reconciler republish`: domain events once more, from the facts, to one sink.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::num::NonZeroU32;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use domain::fact::{FactType, rfc3339};
@@ -14,12 +14,13 @@ use service::exit::{ConfigError, Outcome};
 use service::{signals, stdout};
 use sqlx::PgPool;
 
+use super::ask::{self, Unasked};
 use crate::cli::Read;
 use crate::config::Destinations;
 use crate::database;
 use crate::domain_topic::{DomainTopic, NEED_BYTES};
 use crate::firehose::DeliveryStream;
-use crate::operation::{self, Operator};
+use crate::operation::{self, Operator, Stopped};
 use crate::pipeline::TOPIC_TIMEOUT;
 use crate::publish::EventStream;
 use crate::republish::{Cursor, Plan, Report, Republisher, Selection};
@@ -80,8 +81,8 @@ pub(crate) struct Republish {
     #[arg(long, env = "REPUBLISH_RATE", default_value = "500")]
     rate: NonZeroU32,
     /// Ask before more events than this are sent; without a terminal, refuse
-    #[arg(long, env = "REPUBLISH_ASK_ABOVE", value_name = "EVENTS", default_value_t = 1000)]
-    ask_above: u64,
+    #[arg(long, env = "REPUBLISH_CONFIRM_ABOVE", value_name = "EVENTS", default_value_t = 1000)]
+    confirm_above: u64,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -144,7 +145,13 @@ impl Republish {
     async fn send(&self, pool: &PgPool, stream: impl EventStream) -> anyhow::Result<Outcome> {
         let selection = self.selection();
         let matching = selection.plan(pool).await?.iter().map(|plan| plan.events).sum();
-        self.confirm(matching)?;
+        let unasked = Unasked {
+            yes: self.yes,
+            above: self.confirm_above,
+            setting: "REPUBLISH_CONFIRM_ABOVE",
+        };
+        let doing = format!("Send {matching} events to {}", self.sink.as_str());
+        ask::whether(&doing, matching, unasked)?;
         let stop = signals::shutdown_token()?;
         let republisher = Republisher::new(pool.clone(), stream, self.sink, self.rate, stop);
         operation::record(pool, &self.by, "republish", self.asked(), async |operation| {
@@ -154,35 +161,20 @@ impl Republish {
             let (report, done) = republisher.run(&selection, |events| bar.inc(events)).await;
             bar.finish_and_clear();
             self.tell(operation, matching, &report)?;
-            let go_on = || match &report.cursor {
-                Some(cursor) => format!("go on with --after {cursor}"),
-                None => "nothing was sent".to_owned(),
+            let go_on = match &report.cursor {
+                Some(cursor) => format!("reconciler republish … --after {cursor}"),
+                None => "reconciler republish …".to_owned(),
             };
-            done.with_context(go_on)?;
+            done.with_context(|| format!("go on with `{go_on}`"))?;
             if !report.is_whole {
-                bail!("interrupted; {}", go_on());
+                let summary = json!({"sent": report.sent, "left_out": left_out(&report)});
+                return Err(Stopped { go_on, summary }.into());
             }
             let is_all = report.left_out.is_empty();
             let outcome = if is_all { Outcome::Done } else { Outcome::Found };
             Ok((outcome, json!({"sent": report.sent, "left_out": left_out(&report)})))
         })
         .await
-    }
-
-    fn confirm(&self, events: u64) -> anyhow::Result<()> {
-        if self.yes || events <= self.ask_above {
-            return Ok(());
-        }
-        let sink = self.sink.as_str();
-        if !io::stdin().is_terminal() {
-            let problem = format!("is not given, and {events} events are many (--ask-above)");
-            return Err(ConfigError::new("--yes", problem).into());
-        }
-        eprint!("Send {events} events to {sink}? [y/N] ");
-        io::stderr().flush()?;
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer)?;
-        if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { bail!("nothing was sent") }
     }
 
     fn asked(&self) -> Value {

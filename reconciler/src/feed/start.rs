@@ -12,7 +12,7 @@ use super::context::Context;
 use crate::fault::Fault;
 use crate::position::{Position, Positions};
 
-/// Knows where a partition begins that has no position.
+/// Knows where a partition begins that has no position, or one that the log no longer reaches.
 pub(crate) trait Origin: Send + Sync {
     /// The place to begin at; `None` if that is the log's first offset, `low`.
     fn find(&self, partition: i32, low: i64) -> BoxFuture<'_, Result<Option<Position>, Fault>>;
@@ -48,8 +48,8 @@ pub(super) enum OutOfLog {
     #[error(
         "partition {partition}: the archive ends before offset {next}, but the topic begins at \
          {low}: retention has deleted what was not archived, and what lies between is lost to the \
-         archive. To go on and leave that gap in the chain: update pay.position set next_offset = \
-         {low} where role = 'archive' and partition = {partition} and next_offset = {next}"
+         archive. To go on, and to have that on record in the archive: `reconciler archive skip \
+         --partition {partition} --to {low} --reason TEXT`"
     )]
     Unarchived { partition: i32, next: i64, low: i64 },
     #[error(
@@ -84,11 +84,14 @@ impl Start {
         let mut stored = self.positions.load().await?;
         let ends = log_ends(consumer.clone(), now.name, partitions.to_vec()).await?;
         for (&partition, &(low, _)) in &ends {
+            let next = stored.get(&partition).map(|position| position.next_offset);
+            // Where the log does not reach back to the position, what is there may reach further.
             if let Some(origin) = &self.origin
-                && !stored.contains_key(&partition)
+                && next.is_none_or(|next| next < low)
                 && let Some(position) = origin.find(partition, low).await?
+                && next.is_none_or(|next| next < position.next_offset)
             {
-                tracing::warn!(partition, ?position, "no position; going on after what is there");
+                tracing::warn!(partition, ?position, "going on after what is there");
                 self.positions.store(partition, position).await?;
                 stored.insert(partition, position);
             }
@@ -174,8 +177,7 @@ mod tests {
         let stored = Some(Position { next_offset: 6, chain: None });
         let lost = start(1, stored, (7, 9), true).unwrap_err();
         assert_eq!(lost, OutOfLog::Unarchived { partition: 1, next: 6, low: 7 });
-        let remedy = "update pay.position set next_offset = 7 where role = 'archive' and \
-                      partition = 1 and next_offset = 6";
+        let remedy = "`reconciler archive skip --partition 1 --to 7 --reason TEXT`";
         assert!(lost.to_string().ends_with(remedy), "{lost}");
     }
 }

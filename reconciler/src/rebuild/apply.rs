@@ -2,17 +2,15 @@
 //! positions with them: whoever is interrupted goes on where he was.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
 use domain::archive::Place;
 use domain::event::decode;
 use domain::record::RawRecord;
-use futures::StreamExt as _;
-use futures::stream::{self, BoxStream};
 use indicatif::ProgressBar;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,9 +20,9 @@ use crate::fault::{Decision, Fault, insist};
 use crate::feed::BatchLimit;
 use crate::isolate::{self, Search};
 use crate::s3::Bucket;
-use crate::source::Chunk;
 use crate::source::archive::{Ahead, Archive, Start};
-use crate::source::topic::{Log, Range};
+use crate::source::topic::Log;
+use crate::source::{Chunk, Chunks, Range};
 use crate::store::{Advance, Batch, Item, Store};
 
 /// The name in logs and metrics.
@@ -33,7 +31,7 @@ const ROLE: &str = "rebuild";
 const MAX_ATTEMPTS: u32 = 15;
 
 /// Where records come from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Sources {
     pub(super) archive: Option<Arc<Archive<Bucket>>>,
     pub(super) prefix: String,
@@ -51,6 +49,35 @@ pub(super) struct Way {
     pub(super) legs: Vec<Leg>,
 }
 
+/// What was met on the way.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Records that were applied.
+    pub(super) records: AtomicU64,
+    /// Records of which the archive has nothing any more but that they were.
+    pub(super) erased: AtomicU64,
+    gaps: Mutex<Vec<String>>,
+}
+
+impl Found {
+    /// Offsets that were passed over.
+    pub(super) fn gap(&self, gap: String) {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner).push(gap);
+    }
+
+    pub(super) fn gaps(&self) -> Vec<String> {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn erased(&self) -> u64 {
+        self.erased.load(Ordering::Relaxed)
+    }
+}
+
 /// How it is applied.
 #[derive(Clone)]
 pub(super) struct Applier {
@@ -61,7 +88,8 @@ pub(super) struct Applier {
     /// Transactions at the same time.
     pub(super) workers: Arc<Semaphore>,
     pub(super) progress: ProgressBar,
-    pub(super) records: Arc<AtomicU64>,
+    pub(super) found: Arc<Found>,
+    pub(super) allow_gaps: bool,
     pub(super) stop: CancellationToken,
 }
 
@@ -112,21 +140,21 @@ impl Applier {
                 Leg::Topic(_) => self.in_topic(way.partition, span)?,
             };
             while next < span.to {
-                let chunk = self.stop.run_until_cancelled(chunks.next()).await;
+                let chunk = self.stop.run_until_cancelled(chunks.recv()).await;
                 let Some(chunk) = chunk else { return Ok(()) };
                 let Some(chunk) = chunk else {
                     bail!("what holds {span} ended at {next}");
                 };
-                let Chunk { records, next_offset, room, .. } = chunk?;
+                let Chunk { records, erased, next_offset, room } = chunk?;
                 let wanted = |record: &RawRecord| (next..span.to).contains(&record.offset);
                 let records: Vec<RawRecord> = records.into_iter().filter(wanted).collect();
-                if let (Leg::Archive(_), Some(first)) = (leg, records.first())
-                    && first.offset > next
-                {
-                    let missing = Span { from: next, to: first.offset };
-                    bail!("the archive has a gap: {missing}");
-                }
                 let end = next_offset.clamp(next, span.to);
+                let first = records.first().map_or(end, |record| record.offset);
+                // What was erased has no offset here, so nothing is said of what lies beside it.
+                if matches!(leg, Leg::Archive(_)) && erased == 0 && first > next {
+                    self.missing(way.partition, Span { from: next, to: first })?;
+                }
+                self.found.erased.fetch_add(erased as u64, Ordering::Relaxed);
                 let place = (way.partition, next, end);
                 let Some(reached) = self.chunk(&store, &way.log, records, place).await? else {
                     return Ok(());
@@ -135,6 +163,15 @@ impl Applier {
                 drop(room);
             }
         }
+        Ok(())
+    }
+
+    /// The archive never had these: an error, unless that is accepted.
+    fn missing(&self, partition: i32, span: Span) -> anyhow::Result<()> {
+        if !self.allow_gaps {
+            bail!("{span} were never archived (--allow-gaps passes over it)");
+        }
+        self.found.gap(format!("partition {partition}, {span}"));
         Ok(())
     }
 
@@ -196,7 +233,7 @@ impl Applier {
                 isolate::set_aside(&mut items[index], &fault);
             }
         }
-        self.records.fetch_add(count, Ordering::Relaxed);
+        self.found.records.fetch_add(count, Ordering::Relaxed);
         self.progress.inc(count);
         Ok(())
     }
@@ -241,27 +278,13 @@ impl Applier {
             topic_id: topic_id.clone(),
         };
         let chain = archive.chain(&place, partition, Start::Offset(span.from), None).await?;
-        Ok(chunks(archive.read(chain, &self.sources.ahead)))
+        Ok(archive.read(chain, &self.sources.ahead))
     }
 
     fn in_topic(&self, partition: i32, Span { from, to }: Span) -> anyhow::Result<Chunks> {
         let log = self.sources.log.as_ref().context("no topic is known")?;
         let mut ranges = log.read(&[Range { partition, from, to }])?;
         let (_, queue) = ranges.pop().context("Kafka has no such partition")?;
-        Ok(chunks(queue))
+        Ok(queue)
     }
-}
-
-/// Chunks of one partition, in order.
-type Chunks = BoxStream<'static, anyhow::Result<Chunk>>;
-
-fn chunks<E>(queue: mpsc::Receiver<Result<Chunk, E>>) -> Chunks
-where
-    E: Into<anyhow::Error> + Send + 'static,
-{
-    let next = async |mut queue: mpsc::Receiver<Result<Chunk, E>>| {
-        let chunk = queue.recv().await?;
-        Some((chunk.map_err(Into::into), queue))
-    };
-    stream::unfold(queue, next).boxed()
 }

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::commands::migrate;
-use crate::database;
+use crate::database::{self, Timeouts};
 
 /// The command that leaves its name in `pay.operation` of a database that is rebuilt, and nowhere
 /// else.
@@ -85,7 +85,7 @@ impl Target {
 
     /// Connections for applying.
     pub(super) fn pool(&self, connections: u32) -> PgPool {
-        let options = database::limited(self.options.clone());
+        let options = database::limited(self.options.clone(), Timeouts::default());
         PgPoolOptions::new().max_connections(connections).connect_lazy_with(options)
     }
 

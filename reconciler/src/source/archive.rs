@@ -14,16 +14,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::archive::{Manifest, Place};
+use domain::archive::{Finding, Manifest, Place, Problem, first_offset};
 use domain::record::RawRecord;
 use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 pub(crate) use self::chain::{Chain, Start};
-pub(crate) use self::damage::{Damage, Problem, ReadError};
+pub(crate) use self::damage::ReadError;
 pub(crate) use self::find::last_manifest;
+pub(crate) use self::segment::check as check_segment;
 use super::filter::Moment;
-use super::{Chunk, SKEW_MS};
+use super::{Chunk, Chunks, Range, SKEW_MS};
 use crate::fault::{Fault, insist};
 use crate::s3::ObjectStore;
 
@@ -31,6 +32,7 @@ use crate::s3::ObjectStore;
 const ROLE: &str = "archive-reader";
 /// How often one object is asked for: for about two minutes.
 const MAX_ATTEMPTS: u32 = 15;
+
 /// Every topic's archive under one prefix of a bucket.
 #[derive(Debug)]
 pub(crate) struct Archive<S> {
@@ -41,6 +43,16 @@ pub(crate) struct Archive<S> {
 impl<S: ObjectStore> Archive<S> {
     pub(crate) fn new(store: S, prefix: &str) -> Self {
         Self { store, prefix: prefix.trim_matches('/').to_owned() }
+    }
+
+    /// The bucket.
+    pub(crate) fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The bucket, for whoever writes.
+    pub(crate) fn into_store(self) -> S {
+        self.store
     }
 
     /// The topics that are archived here.
@@ -84,12 +96,10 @@ impl<S: ObjectStore> Archive<S> {
             chain.list(self.list(&prefix, &after).await?);
         }
         let Some(key) = chain.pop() else { return Ok(None) };
-        let damaged = |problem| Damage { key: key.clone(), problem };
-        let stored = self.object(&key).await?.ok_or_else(|| damaged(Problem::Absent));
-        let manifest = stored.and_then(|stored| {
-            Manifest::from_json(&stored).map_err(|error| damaged(Problem::Manifest(error)))
-        });
-        chain.follow(&key, manifest?).map_err(|problem| damaged(problem).into())
+        match self.object(&key).await? {
+            Some(stored) => Ok(chain.follow(&key, &stored)?),
+            None => Err(damage(key, None, Problem::ManifestGone)),
+        }
     }
 
     /// The first and the last manifest of a partition, which tell how far it reaches.
@@ -105,14 +115,48 @@ impl<S: ObjectStore> Archive<S> {
         Ok(Some((first, last)))
     }
 
-    /// A segment's records, each of them the one that the manifest lists.
-    pub(crate) async fn segment(&self, manifest: Manifest) -> Result<Vec<RawRecord>, ReadError> {
-        let key = manifest.segment.clone();
-        let damaged = |problem| Damage { key: key.clone(), problem };
-        let stored = self.object(&key).await?.ok_or_else(|| damaged(Problem::Absent))?;
-        let checked = tokio::task::spawn_blocking(move || segment::records(&stored, &manifest));
-        let checked = checked.await.map_err(|error| Fault::halt("reading a segment", error))?;
-        Ok(checked.map_err(damaged)?)
+    /// What a partition has of these times, or a little more; none if it has nothing. Without times,
+    /// all that has a manifest now.
+    pub(crate) async fn range(
+        &self,
+        place: &Place,
+        partition: i32,
+        from: Option<Moment>,
+        to: Option<Moment>,
+    ) -> Result<Option<Range>, ReadError> {
+        let Some((first, last)) = self.ends(place, partition).await? else { return Ok(None) };
+        let (mut begin, mut end) = (first.first_offset, last.next_offset());
+        if let Some(from) = from {
+            let key = self.manifest_at(place, partition, from).await?;
+            begin = key.as_deref().and_then(first_offset).unwrap_or(begin);
+        }
+        if let Some(to) = to {
+            let behind = self.segment_behind(place, partition, to).await?;
+            end = behind.unwrap_or(end).min(end);
+        }
+        Ok((begin < end).then_some(Range { partition, from: begin, to: end }))
+    }
+
+    /// A segment's records, each of them the one that the manifest lists, and how many are erased.
+    /// A hole has none.
+    pub(crate) async fn segment(
+        &self,
+        place: &Place,
+        manifest: Manifest,
+    ) -> Result<(Vec<RawRecord>, usize), ReadError> {
+        let Some(key) = manifest.segment.clone() else { return Ok((Vec::new(), 0)) };
+        let first = Some(manifest.first_offset);
+        let stored = self.object(&key).await?;
+        let stored = stored.ok_or_else(|| damage(key, first, Problem::SegmentMissing))?;
+        let place = place.clone();
+        let read =
+            tokio::task::spawn_blocking(move || segment::records(&stored, &place, &manifest));
+        let (records, checked) =
+            read.await.map_err(|error| Fault::halt("reading a segment", error))?;
+        match checked.findings.into_iter().next() {
+            Some(found) => Err(Box::new(found).into()),
+            None => Ok((records, checked.erased)),
+        }
     }
 
     /// The key of the first segment behind the last manifest of a partition, if there is one: its
@@ -129,9 +173,8 @@ impl<S: ObjectStore> Archive<S> {
             let keys = self.list(&prefix, &after).await?;
             let Some(last) = keys.last() else { return Ok(None) };
             last.clone_into(&mut after);
-            let is_behind = |key: &&String| {
-                domain::archive::first_offset(key).is_some_and(|first| first >= next_offset)
-            };
+            let is_behind =
+                |key: &&String| first_offset(key).is_some_and(|first| first >= next_offset);
             if let Some(key) = keys.iter().find(is_behind) {
                 return Ok(Some(key.clone()));
             }
@@ -140,15 +183,12 @@ impl<S: ObjectStore> Archive<S> {
 
     /// Reads a chain's segments ahead, side by side, and delivers them in order. Ends after the
     /// first error, or when nobody receives any more.
-    pub(crate) fn read(
-        self: &Arc<Self>,
-        chain: Chain,
-        ahead: &Ahead,
-    ) -> mpsc::Receiver<Result<Chunk, ReadError>> {
+    pub(crate) fn read(self: &Arc<Self>, chain: Chain, ahead: &Ahead) -> Chunks {
         let (send, receive) = mpsc::channel(1);
         let (archive, room, to) = (self.clone(), ahead.room.clone(), chain.to());
+        let place = chain.place().clone();
         let manifests = futures::stream::unfold(Some(chain), move |chain| {
-            let (archive, room) = (archive.clone(), room.clone());
+            let (archive, room, place) = (archive.clone(), room.clone(), place.clone());
             async move {
                 let mut chain = chain?;
                 let manifest = archive.next(&mut chain).await.transpose()?;
@@ -156,7 +196,7 @@ impl<S: ObjectStore> Archive<S> {
                     Ok(manifest) => {
                         let room = room.reserve(manifest.bytes).await;
                         // A task of its own goes on while nobody asks for more.
-                        tokio::spawn(async move { archive.chunk(manifest, room).await })
+                        tokio::spawn(async move { archive.chunk(&place, manifest, room).await })
                     }
                     Err(error) => tokio::spawn(async { Err(error) }),
                 };
@@ -171,8 +211,8 @@ impl<S: ObjectStore> Archive<S> {
                 let first = chunk.as_ref().ok().and_then(|chunk| chunk.records.first());
                 let is_past =
                     first.zip(to).is_some_and(|(first, to)| first.timestamp_ms >= to.0 + SKEW_MS);
-                let is_last = chunk.is_err();
-                if is_past || send.send(chunk).await.is_err() || is_last {
+                let is_damaged = chunk.is_err();
+                if is_past || send.send(chunk).await.is_err() || is_damaged {
                     return;
                 }
             }
@@ -182,12 +222,13 @@ impl<S: ObjectStore> Archive<S> {
 
     async fn chunk(
         &self,
+        place: &Place,
         manifest: Manifest,
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<Chunk, ReadError> {
-        let (partition, next_offset) = (manifest.partition, manifest.last_offset + 1);
-        let records = self.segment(manifest).await?;
-        Ok(Chunk { partition, records, next_offset, room })
+        let next_offset = manifest.next_offset();
+        let (records, erased) = self.segment(place, manifest).await?;
+        Ok(Chunk { records, erased, next_offset, room })
     }
 
     /// The next keys that begin with `prefix`, as [`ObjectStore::list`].
@@ -203,6 +244,10 @@ impl<S: ObjectStore> Archive<S> {
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, Fault> {
         insist(ROLE, MAX_ATTEMPTS, || self.store.folders(prefix)).await
     }
+}
+
+fn damage(key: String, offset: Option<i64>, problem: Problem) -> ReadError {
+    Box::new(Finding { key, offset, problem }).into()
 }
 
 /// How much may be read ahead.

@@ -67,16 +67,6 @@ impl Filter {
                 .is_none_or(|id| body.says(header::ACCOUNT, |found| is(found, id)))
             && self.object.as_deref().is_none_or(|id| names(record, id))
     }
-
-    /// Whether it takes every record of the time that it names.
-    pub(crate) fn is_whole(&self) -> bool {
-        let Self { from: _, to: _, event, kind, object, account, limit } = self;
-        event.is_none()
-            && kind.is_none()
-            && object.is_none()
-            && account.is_none()
-            && limit.is_none()
-    }
 }
 
 /// What a record says of itself, looked up once.
@@ -169,7 +159,7 @@ pub(crate) fn date(text: &str) -> Result<Moment, &'static str> {
 }
 
 /// What Stripe's ids and types are made of: nothing that JSON would escape.
-fn id(text: &str) -> Result<String, &'static str> {
+pub(crate) fn id(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     let is_plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
     if text.is_empty() || !text.chars().all(is_plain) {
@@ -201,10 +191,6 @@ mod tests {
         }
     }
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
     fn takes(filter: &Filter) -> bool {
         filter.matches(&record(&[]))
     }
@@ -212,15 +198,19 @@ mod tests {
     #[test]
     fn all_that_is_asked_must_hold() {
         assert!(takes(&Filter::default()));
-        let right = Filter { event: some("evt_1"), kind: some("charge.*"), ..Filter::default() };
+        let right = Filter {
+            event: Some("evt_1".into()),
+            kind: Some("charge.*".into()),
+            ..Filter::default()
+        };
         assert!(takes(&right));
-        assert!(!takes(&Filter { account: some("acct_2"), ..right.clone() }));
-        assert!(takes(&Filter { account: some("acct_1"), ..right }));
+        assert!(!takes(&Filter { account: Some("acct_2".into()), ..right.clone() }));
+        assert!(takes(&Filter { account: Some("acct_1".into()), ..right }));
         for (kind, expected) in
             [("charge.dispute.*", true), ("charge", false), ("charge.dispute.created", true)]
         {
             assert_eq!(
-                takes(&Filter { kind: some(kind), ..Filter::default() }),
+                takes(&Filter { kind: Some(kind.into()), ..Filter::default() }),
                 expected,
                 "{kind}"
             );
@@ -229,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_header_is_believed_and_what_none_says_is_in_the_body() {
-        let of = |id: &str| Filter { event: some(id), ..Filter::default() };
+        let of = |id: &str| Filter { event: Some(id.into()), ..Filter::default() };
         let headed = record(&[("event_id", "evt_header")]);
         assert!(of("evt_header").matches(&headed) && !of("evt_1").matches(&headed));
         let nothing = RawRecord { value: None, ..record(&[]) };
@@ -238,7 +228,7 @@ mod tests {
 
     #[test]
     fn an_object_is_named_by_a_whole_id() {
-        let object = |id: &str| takes(&Filter { object: some(id), ..Filter::default() });
+        let object = |id: &str| takes(&Filter { object: Some(id.into()), ..Filter::default() });
         assert!(object("du_1") && object("ch_1") && object("pi_1"));
         assert!(!object("ch_2") && !object("ch_"));
     }
@@ -270,7 +260,7 @@ mod tests {
     fn it_comes_back_from_the_operation_that_kept_it() {
         let filter = Filter {
             from: Some(Moment(1_769_817_600_250)),
-            kind: some("charge.*"),
+            kind: Some("charge.*".into()),
             limit: Some(3),
             ..Filter::default()
         };

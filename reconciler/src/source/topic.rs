@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use domain::record::RawRecord;
 use kafka::Quiet;
 use kafka::topic::{self, Topic};
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -19,7 +20,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
 use super::filter::Moment;
-use super::{Chunk, SKEW_MS};
+use super::{Chunk, Chunks, Range, ReadError, SKEW_MS};
 use crate::fault::{Fault, insist};
 use crate::feed::{copy, log_ends};
 
@@ -44,9 +45,20 @@ const SILENCE: Duration = Duration::from_mins(2);
 /// A part of a partition, as a person names it: `P`, `P:FROM..TO`, `P:FROM..`, `P:..TO`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Part {
-    partition: i32,
-    from: Option<i64>,
-    to: Option<i64>,
+    pub(crate) partition: i32,
+    pub(crate) from: Option<i64>,
+    pub(crate) to: Option<i64>,
+}
+
+impl Part {
+    /// All of a partition.
+    pub(crate) fn whole(partition: i32) -> Self {
+        Self { partition, from: None, to: None }
+    }
+
+    pub(crate) fn partition(&self) -> i32 {
+        self.partition
+    }
 }
 
 impl FromStr for Part {
@@ -79,17 +91,6 @@ impl fmt::Display for Part {
         let text = |offset: Option<i64>| offset.map_or_else(String::new, |it| it.to_string());
         write!(f, "{}:{}..{}", self.partition, text(self.from), text(self.to))
     }
-}
-
-/// Records of one partition that are there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Range {
-    /// The partition.
-    pub(crate) partition: i32,
-    /// First offset.
-    pub(crate) from: i64,
-    /// The offset behind the last.
-    pub(crate) to: i64,
 }
 
 /// A range that the log does not hold.
@@ -131,10 +132,11 @@ pub(crate) enum RangeError {
 }
 
 /// The raw topic, to be read.
-#[derive(Debug)]
 pub(crate) struct Log {
     kafka: kafka::Options,
     topic: Topic,
+    /// For questions.
+    consumer: Arc<BaseConsumer<Silent>>,
 }
 
 impl Log {
@@ -143,7 +145,7 @@ impl Log {
         let describe =
             || async { topic::describe(kafka, ANSWER_TIMEOUT).await.map_err(Fault::topic) };
         let topic = insist(ROLE, MAX_ATTEMPTS, describe).await?;
-        Ok(Self { kafka: kafka.clone(), topic })
+        Ok(Self { consumer: Arc::new(consumer(kafka)?), kafka: kafka.clone(), topic })
     }
 
     pub(crate) fn topic(&self) -> &Topic {
@@ -152,7 +154,7 @@ impl Log {
 
     /// First offset and end of every partition.
     pub(crate) async fn ends(&self) -> Result<BTreeMap<i32, (i64, i64)>, Fault> {
-        let consumer = Arc::new(self.consumer()?);
+        let consumer = &self.consumer;
         let partitions: Vec<i32> = (0..self.topic.partitions).collect();
         let ends = || log_ends(consumer.clone(), self.topic.name.clone(), partitions.clone());
         insist(ROLE, MAX_ATTEMPTS, ends).await
@@ -167,7 +169,7 @@ impl Log {
         to: Option<Moment>,
     ) -> Result<Vec<Range>, RangeError> {
         let ends = self.ends().await?;
-        let whole = ends.keys().map(|&partition| Part { partition, from: None, to: None });
+        let whole = ends.keys().map(|&partition| Part::whole(partition));
         let whole: Vec<Part> = whole.collect();
         let parts = if parts.is_empty() { &whole[..] } else { parts };
         let begun = self.at(from).await?;
@@ -187,9 +189,8 @@ impl Log {
     async fn at(&self, moment: Option<Moment>) -> Result<BTreeMap<i32, i64>, Fault> {
         let Some(moment) = moment else { return Ok(BTreeMap::new()) };
         let doing = "asking Kafka for offsets by time";
-        let consumer = Arc::new(self.consumer()?);
         let ask = || {
-            let (consumer, name) = (consumer.clone(), self.topic.name.clone());
+            let (consumer, name) = (self.consumer.clone(), self.topic.name.clone());
             let partitions = self.topic.partitions;
             async move {
                 let asked = tokio::task::spawn_blocking(move || {
@@ -219,7 +220,7 @@ impl Log {
     /// range, or after the first fault; dropping it ends the reading.
     pub(crate) fn read(&self, ranges: &[Range]) -> Result<Vec<(Range, Chunks)>, Fault> {
         let doing = "reading ranges of the topic";
-        let consumer = Arc::new(self.consumer()?);
+        let consumer = Arc::new(consumer(&self.kafka)?);
         let mut list = TopicPartitionList::new();
         let mut readers = Vec::new();
         let mut queues = Vec::new();
@@ -243,30 +244,7 @@ impl Log {
         }
         Ok(queues)
     }
-
-    fn consumer(&self) -> Result<BaseConsumer<Silent>, Fault> {
-        let config = self.kafka.client_config();
-        let mut config = config.map_err(|error| Fault::halt("configuring Kafka", error))?;
-        config
-            .set("group.id", GROUP)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "error")
-            // A range may end in offsets that hold no record.
-            .set("enable.partition.eof", "true")
-            .set("queued.max.messages.kbytes", PREFETCH_KIB)
-            .set("fetch.queue.backoff.ms", "20")
-            .set("fetch.wait.max.ms", "100")
-            .set("check.crcs", "true")
-            .set("reconnect.backoff.max.ms", "2000");
-        config
-            .create_with_context(Silent)
-            .map_err(|error| Fault::kafka("connecting to Kafka", error))
-    }
 }
-
-/// A queue of chunks.
-pub(crate) type Chunks = mpsc::Receiver<Result<Chunk, Fault>>;
 
 /// What of a part is there. `since` is the time asked for and the first offset of it or later.
 fn range(
@@ -299,6 +277,24 @@ fn range(
     Ok(Range { partition, from, to })
 }
 
+fn consumer(kafka: &kafka::Options) -> Result<BaseConsumer<Silent>, Fault> {
+    let config = kafka.client_config();
+    let mut config = config.map_err(|error| Fault::halt("configuring Kafka", error))?;
+    config
+        .set("group.id", GROUP)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        // A range may end in offsets that hold no record.
+        .set("enable.partition.eof", "true")
+        .set("queued.max.messages.kbytes", PREFETCH_KIB)
+        .set("fetch.queue.backoff.ms", "20")
+        .set("fetch.wait.max.ms", "100")
+        .set("check.crcs", "true")
+        .set("reconnect.backoff.max.ms", "2000");
+    config.create_with_context(Silent).map_err(|error| Fault::kafka("connecting to Kafka", error))
+}
+
 /// Answers librdkafka's events as long as there are readers.
 fn serve(consumer: &Weak<BaseConsumer<Silent>>) {
     while let Some(consumer) = consumer.upgrade() {
@@ -318,7 +314,7 @@ struct Reader {
     range: Range,
     next: i64,
     queue: PartitionQueue<Silent>,
-    send: mpsc::Sender<Result<Chunk, Fault>>,
+    send: mpsc::Sender<Result<Chunk, ReadError>>,
 }
 
 /// What polling came to.
@@ -338,11 +334,11 @@ impl Reader {
             while records.len() < CHUNK_RECORDS && bytes < CHUNK_BYTES {
                 polled = match self.poll(&mut records) {
                     Ok(polled) => polled,
-                    Err(fault) => return drop(self.send.blocking_send(Err(fault))),
+                    Err(fault) => return drop(self.send.blocking_send(Err(fault.into()))),
                 };
                 match polled {
                     Polled::More => {
-                        bytes += records.last().map_or(0, domain::record::RawRecord::size)
+                        bytes += records.last().map_or(0, RawRecord::size);
                     }
                     Polled::Nothing | Polled::End => break,
                 }
@@ -351,8 +347,7 @@ impl Reader {
             if !records.is_empty() || is_end {
                 heard = Instant::now();
                 let next_offset = if is_end { self.range.to } else { self.next };
-                let partition = self.range.partition;
-                let chunk = Chunk { partition, records, next_offset, room: None };
+                let chunk = Chunk { records, erased: 0, next_offset, room: None };
                 if self.send.blocking_send(Ok(chunk)).is_err() || is_end {
                     return;
                 }
@@ -360,14 +355,13 @@ impl Reader {
                 return;
             } else if heard.elapsed() > SILENCE {
                 let silence = format!("Kafka has sent nothing for {} s", SILENCE.as_secs());
-                return drop(
-                    self.send.blocking_send(Err(Fault::halt("reading the topic", silence))),
-                );
+                let fault = Fault::halt("reading the topic", silence);
+                return drop(self.send.blocking_send(Err(fault.into())));
             }
         }
     }
 
-    fn poll(&mut self, records: &mut Vec<domain::record::RawRecord>) -> Result<Polled, Fault> {
+    fn poll(&mut self, records: &mut Vec<RawRecord>) -> Result<Polled, Fault> {
         if self.next >= self.range.to {
             return Ok(Polled::End);
         }

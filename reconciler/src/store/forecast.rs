@@ -7,7 +7,7 @@
 //! snapshot does keep vacuum from what was deleted since, so it has a time limit
 //! (docs/adr/0022-forecast.md).
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,26 +15,25 @@ use domain::aggregate::{self, States};
 use domain::event::{Decoded, Disposition};
 use domain::fact::Fact;
 use domain::object::ObjectKey;
-use domain::quote::UNQUOTED;
 use domain::settings::Settings;
-use domain::settlement::Sibling;
-use domain::state::ObjectState;
 use futures::TryStreamExt as _;
-use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
+use sqlx::{Postgres, Transaction};
 use tokio::time::Instant;
 
-use self::overlay::{Overlay, Proved, Said};
+use self::overlay::{Overlay, Said};
 use self::page::Page;
+use self::view::View;
 use super::change::Change;
-use super::derived::{self, Derived, Payments};
-use super::event::{self, EventKey, Verdict, Work};
-use super::{Applied, Batch, Item, MAX_LOCKED_OBJECTS, Setback, Store, fact, object, quote};
+use super::derived::{self, Derived};
+use super::event::{Verdict, Work};
+use super::{Applied, Attempt, Batch, Item, MAX_LOCKED_OBJECTS, Setback, Store, fact, object};
 use crate::database::within;
-use crate::fault::{Decision, Fault};
+use crate::fault::Fault;
 use crate::sink::Sink;
 
 mod overlay;
 mod page;
+mod view;
 
 /// Facts, dependents and changes that are looked at together.
 const CHUNK: usize = 1000;
@@ -63,8 +62,6 @@ pub struct Totals {
     pub corrected_facts: u64,
     /// Domain events that would be queued if all of it came in one batch: one for each sink.
     pub domain_events: u64,
-    /// Aggregates whose rows Postgres would refuse; their changes are not told.
-    pub refused: u64,
     /// Size of the file that the forecast needed, bytes.
     pub file_bytes: u64,
 }
@@ -85,7 +82,10 @@ impl Forecast {
     pub async fn begin(store: &Store, limits: Limits) -> Result<Self, Fault> {
         let doing = "beginning a forecast";
         let overlay = Overlay::new(&limits.directory, limits.memory_bytes);
-        let overlay = overlay.map_err(|error| Fault::halt(doing, kept(error)))?;
+        let overlay = overlay.map_err(|error| {
+            let directory = limits.directory.display();
+            Fault::halt(doing, format!("FORECAST_DIRECTORY {directory}: {error}"))
+        })?;
         let begun = async {
             let sql = "begin isolation level repeatable read read only";
             let mut snapshot = store.pool.begin_with(sql).await?;
@@ -104,8 +104,7 @@ impl Forecast {
     }
 
     /// Takes a batch into the overlay. Returns what applying it would come to, but for the domain
-    /// events: [`Totals`] has those. After a fault that is to be isolated, the forecast is as it was
-    /// before the batch; after any other it is over.
+    /// events: [`Totals`] has those. After a fault the forecast is over.
     pub async fn add(&mut self, items: &[Item]) -> Result<Applied, Fault> {
         self.check()?;
         let added = within(self.try_add(items)).await;
@@ -122,7 +121,7 @@ impl Forecast {
         self.spread().await?;
         while let Some(due) = self.due()? {
             self.check()?;
-            totals.refused += self.derive(&due).await?;
+            self.derive(&due).await?;
         }
         self.count(&mut totals).await?;
         let Self { snapshot, overlay, .. } = self;
@@ -166,9 +165,7 @@ impl Forecast {
     }
 
     async fn try_add(&mut self, items: &[Item]) -> sqlx::Result<Applied> {
-        // A savepoint: what Postgres refuses of a batch leaves the snapshot as it was.
-        let mut tx = self.snapshot.begin().await?;
-        let mut view = View { tx: &mut tx, overlay: &self.overlay };
+        let mut view = View { tx: &mut self.snapshot, overlay: &self.overlay };
         let batch = Batch { items, positions: BTreeMap::new() };
         let (fresh, same_ids) = view.fresh(items).await?;
         let mut work = Work::new(&batch, &fresh);
@@ -189,7 +186,6 @@ impl Forecast {
             renamed: derived::renamed(&named_before, named_now),
             facts: view.earliest(facts).await?,
         };
-        tx.commit().await?;
         self.overlay.save(&said).map_err(kept)?;
         Ok(work.applied(0))
     }
@@ -204,10 +200,15 @@ impl Forecast {
             if accounts.is_empty() {
                 return Ok(());
             }
-            let dependents = object::dependents(&mut self.snapshot, &accounts, None);
-            let due = dependents.try_chunks(CHUNK).map_err(|error| error.1);
-            let due = due.try_for_each(async |keys| overlay.add_due(&keys).map_err(kept));
-            within(due).await.map_err(|error| Fault::postgres(doing, error))?;
+            let spread = async {
+                let dependents = object::dependents(&mut self.snapshot, &accounts, None);
+                let mut dependents = dependents.try_chunks(CHUNK).map_err(|error| error.1);
+                while let Some(keys) = dependents.try_next().await? {
+                    overlay.add_due(&keys).map_err(kept)?;
+                }
+                Ok(())
+            };
+            within(spread).await.map_err(|error| Fault::postgres(doing, error))?;
         }
     }
 
@@ -218,29 +219,8 @@ impl Forecast {
         Ok(Some(due).filter(|due| !due.is_empty()))
     }
 
-    /// Derives the aggregates of these objects. What Postgres refuses is derived one by one and
-    /// counted.
-    async fn derive(&mut self, due: &BTreeSet<ObjectKey>) -> Result<u64, Fault> {
-        let fault = match self.derive_page(due).await {
-            Err(fault) if fault.decision == Decision::Isolate => fault,
-            done => return done.map(|()| 0),
-        };
-        if due.len() > 1 {
-            let mut refused = 0;
-            for key in due {
-                refused += Box::pin(self.derive(&[key.clone()].into())).await?;
-            }
-            return Ok(refused);
-        }
-        for key in due {
-            tracing::warn!(account = key.account, id = key.id, %fault, "would be refused");
-        }
-        let passed = self.overlay.pass_over(due);
-        passed.map_err(|error| Fault::halt("forecasting", kept(error)))?;
-        Ok(1)
-    }
-
-    async fn derive_page(&mut self, due: &BTreeSet<ObjectKey>) -> Result<(), Fault> {
+    /// Derives the aggregates of these objects.
+    async fn derive(&mut self, due: &BTreeSet<ObjectKey>) -> Result<(), Fault> {
         let derived = within(self.try_derive(due)).await;
         match derived.map_err(|error| Fault::postgres("forecasting rows", error))? {
             Ok(()) => Ok(()),
@@ -252,9 +232,8 @@ impl Forecast {
         }
     }
 
-    async fn try_derive(&mut self, due: &BTreeSet<ObjectKey>) -> super::Attempt<()> {
-        let mut tx = self.snapshot.begin().await?;
-        let mut view = View { tx: &mut tx, overlay: &self.overlay };
+    async fn try_derive(&mut self, due: &BTreeSet<ObjectKey>) -> Attempt<()> {
+        let mut view = View { tx: &mut self.snapshot, overlay: &self.overlay };
         let (mut states, mut missing) = (States::new(), due.clone());
         let derived = loop {
             states.extend(view.load(&missing).await?);
@@ -273,7 +252,6 @@ impl Forecast {
             }
         };
         let page = Page::of(&mut view, &derived).await?;
-        tx.commit().await?;
         self.overlay.settle(&page).map_err(kept)?;
         Ok(Ok(()))
     }
@@ -332,105 +310,8 @@ impl Forecast {
     }
 }
 
-/// The database as it would be: the snapshot, and what is known beyond it.
-struct View<'a> {
-    tx: &'a mut PgConnection,
-    overlay: &'a Overlay,
-}
-
-impl View<'_> {
-    /// Which events of these records are new, or known as quarantined only and understood now; and
-    /// every event with the ids of these.
-    async fn fresh(&mut self, items: &[Item]) -> sqlx::Result<(HashSet<EventKey>, Vec<EventKey>)> {
-        let told: Vec<EventKey> =
-            items.iter().filter_map(event::envelope).map(EventKey::of).collect();
-        let understood: HashSet<EventKey> = items
-            .iter()
-            .filter_map(|item| Some(EventKey::of(&item.outcome.as_ref().ok()?.event)))
-            .collect();
-        let stored = event::of_same_ids(self.tx, &told).await?;
-        let mut known: BTreeMap<EventKey, bool> = stored
-            .into_iter()
-            .map(|(key, verdict)| (key, verdict == Verdict::Quarantined.as_str()))
-            .collect();
-        known.extend(self.overlay.of_same_ids(&told).map_err(kept)?);
-        let is_fresh = |key: &&EventKey| match known.get(key) {
-            None => true,
-            Some(is_quarantined) => *is_quarantined && understood.contains(key),
-        };
-        let fresh: HashSet<EventKey> = told.iter().filter(is_fresh).cloned().collect();
-        let same_ids: BTreeSet<EventKey> = known.into_keys().chain(told).collect();
-        Ok((fresh, same_ids.into_iter().collect()))
-    }
-
-    /// The states of these objects; of one that nobody has named, its name.
-    async fn load(&mut self, keys: &BTreeSet<ObjectKey>) -> sqlx::Result<States> {
-        let mut states: States =
-            keys.iter().map(|key| (key.clone(), ObjectState::named(key.clone()))).collect();
-        let known = self.overlay.objects(keys).map_err(kept)?;
-        let mut others = keys.clone();
-        for state in &known {
-            others.remove(&state.key);
-        }
-        states.extend(object::load(self.tx, &others).await?);
-        states.extend(known.into_iter().map(|state| (state.key.clone(), state)));
-        Ok(states)
-    }
-
-    /// Of these facts, those that are new or better proved than what is known.
-    async fn earliest(
-        &mut self,
-        facts: impl Iterator<Item = &Fact> + Clone,
-    ) -> sqlx::Result<Vec<Proved>> {
-        let ids: BTreeSet<&str> = facts.clone().map(|fact| fact.fact_id.as_str()).collect();
-        let stored = fact::stored(self.tx, &ids.iter().copied().collect::<Vec<_>>()).await?;
-        let mut known: BTreeMap<String, Proved> = stored
-            .into_iter()
-            .map(|fact| (fact.fact_id.clone(), Proved { fact, is_known: true }))
-            .collect();
-        known.extend(self.overlay.facts(ids).map_err(kept)?);
-        let mut proved: BTreeMap<String, Proved> = BTreeMap::new();
-        for fact in facts {
-            let best = proved.get(&fact.fact_id).or_else(|| known.get(&fact.fact_id));
-            let (is_known, held) = match best {
-                Some(best) if !fact.precedes(&best.fact) => continue,
-                Some(best) => (best.is_known, best.fact.held),
-                None => (false, fact.held),
-            };
-            let fact = Fact { held, ..fact.clone() };
-            proved.insert(fact.fact_id.clone(), Proved { fact, is_known });
-        }
-        Ok(proved.into_values().collect())
-    }
-}
-
-impl Payments for View<'_> {
-    fn inputs(&mut self) -> &mut PgConnection {
-        self.tx
-    }
-
-    async fn quotes_of(&mut self, txns: &[&str]) -> sqlx::Result<BTreeSet<String>> {
-        let known = self.overlay.payments(txns.iter().copied()).map_err(kept)?;
-        let others: Vec<&str> =
-            txns.iter().copied().filter(|txn| !known.contains_key(*txn)).collect();
-        let mut quotes = quote::stored(self.tx, &others).await?;
-        let named = known.into_values().flatten().map(|payment| payment.quote_id);
-        quotes.extend(named.filter(|quote| quote != UNQUOTED));
-        Ok(quotes)
-    }
-
-    async fn siblings(&mut self, quotes: &[&str], txns: &[&str]) -> sqlx::Result<Vec<Sibling>> {
-        let mut siblings = quote::siblings(self.tx, quotes, txns).await?;
-        let ids = siblings.iter().map(|payment| payment.txn_id.as_str());
-        let known = self.overlay.payments(ids).map_err(kept)?;
-        siblings.retain(|payment| !known.contains_key(&payment.txn_id));
-        let derived = self.overlay.payments_of(quotes).map_err(kept)?;
-        siblings.extend(derived.into_iter().filter(|it| !txns.contains(&&*it.txn_id)));
-        Ok(siblings)
-    }
-}
-
 /// The overlay cannot keep or give what it should, where errors are Postgres': one that halts.
+#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
 fn kept(error: redb::Error) -> sqlx::Error {
-    sqlx::Error::Configuration(format!("the file of the forecast: {error}").into())
+    sqlx::Error::InvalidArgument(format!("the file of the forecast: {error}"))
 }

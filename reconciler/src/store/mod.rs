@@ -20,6 +20,7 @@ use kafka::topic::Topic;
 use sqlx::{Connection as _, PgConnection, PgPool};
 
 use self::derived::Derived;
+use self::replay::Reach;
 use crate::breaker::{Breaker, Trip};
 use crate::database::{self, settle, within};
 use crate::fault::{Decision, Fault};
@@ -42,6 +43,7 @@ mod quarantine;
 mod quote;
 mod rederive;
 mod redrive;
+pub(crate) mod replay;
 mod row;
 
 pub use change::Change;
@@ -131,8 +133,9 @@ enum Purpose<'a> {
     Apply,
     /// To follow the topic: the breaker judges it, and pauses all who follow.
     Follow(&'a mut Breaker),
-    /// To apply again what the log had before: the breaker judges it, and stops this alone.
-    Replay(&'a mut Breaker),
+    /// To apply what the log had before: the breaker judges it, and stops this alone. The replay's
+    /// own place moves.
+    Replay(&'a mut Breaker, Option<&'a Reach>),
     /// To try again what is in quarantine, by this operation.
     Redrive(i64),
 }
@@ -193,17 +196,6 @@ impl Store {
         self.transact(batch, Purpose::Follow(breaker), &()).await
     }
 
-    /// [`apply`](Self::apply) for records of the past: no position moves. A batch that trips the
-    /// breaker is rolled back, and the fault halts; those who follow the topic are not paused.
-    pub(crate) async fn replay(
-        &self,
-        items: &[Item],
-        breaker: &mut Breaker,
-    ) -> Result<Applied, Fault> {
-        let batch = Batch { items, positions: BTreeMap::new() };
-        self.transact(&batch, Purpose::Replay(breaker), &()).await
-    }
-
     async fn transact(
         &self,
         batch: &Batch<'_>,
@@ -219,7 +211,7 @@ impl Store {
             let attempt = within(attempt).await;
             match settle(connection, "applying a batch", attempt).await? {
                 Ok(applied) => return Ok(applied),
-                Err(Setback::Tripped(trip)) if matches!(purpose, Purpose::Replay(_)) => {
+                Err(Setback::Tripped(trip)) if matches!(purpose, Purpose::Replay(..)) => {
                     return Err(Fault::halt("judging a batch", trip.to_string()));
                 }
                 Err(Setback::Tripped(trip)) => return Err(self.pause(&trip, batch).await?),
@@ -319,7 +311,7 @@ impl Store {
         pace.before(Step::Judge).await;
         match purpose {
             Purpose::Apply => {}
-            Purpose::Follow(breaker) | Purpose::Replay(breaker) => {
+            Purpose::Follow(breaker) | Purpose::Replay(breaker, _) => {
                 let through = match breaker::load(&mut tx, cluster, topic_id).await? {
                     breaker::Stored::Paused => return Ok(Err(Setback::Paused)),
                     breaker::Stored::Open(through) => through,
@@ -336,13 +328,19 @@ impl Store {
         if !position::advance(&mut tx, cluster, topic_id, &batch.positions).await? {
             return Ok(Err(Setback::Behind));
         }
+        let applied = work.applied(facts.queued);
+        let applied = Applied { rows, facts: facts.proved, ..applied };
+        if let Purpose::Replay(_, Some(reach)) = purpose
+            && !replay::reach(&mut tx, reach, &applied).await?
+        {
+            return Ok(Err(Setback::Behind));
+        }
         pace.before(Step::Commit).await;
         tx.commit().await?;
-        if let Purpose::Follow(breaker) | Purpose::Replay(breaker) = purpose {
+        if let Purpose::Follow(breaker) | Purpose::Replay(breaker, _) = purpose {
             breaker.keep();
         }
-        let applied = work.applied(facts.queued);
-        Ok(Ok(Applied { rows, facts: facts.proved, ..applied }))
+        Ok(Ok(applied))
     }
 }
 

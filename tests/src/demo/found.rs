@@ -129,10 +129,10 @@ impl Found {
             self.segments += 1;
             let lines = zstd::decode_all(aws.get(bucket, &key).await?.as_slice())?;
             for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                let record = archive::decode(line)?;
+                let entry = archive::decode(line)?.entry;
                 self.archived += 1;
-                let original = topic.get(&(record.partition, record.offset));
-                self.altered += usize::from(original != Some(&record));
+                let original = topic.get(&(entry.partition(), entry.offset()));
+                self.altered += usize::from(original != entry.record().as_ref());
             }
         }
         Ok(())

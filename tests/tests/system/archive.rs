@@ -13,9 +13,9 @@ use harness::system::{Reconciler, System};
 use lifecycles::{Event, Stripe};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use sqlx::AssertSqlSafe;
 
 use crate::raw;
+use crate::verify::{sum, whole};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -225,18 +225,54 @@ async fn an_archive_that_ends_before_the_log_begins_says_what_to_do() {
     assert_eq!(halted.status.code(), Some(1), "{said}");
     let expected = format!("the archive ends before offset {end}, but the topic begins at");
     assert!(said.contains(&expected), "{said}");
-    let remedy = said.lines().next_back().unwrap().split("in the chain: ").nth(1).unwrap();
+    let remedy = said.lines().next_back().unwrap().split('`').nth(1).unwrap();
+    let remedy = remedy.strip_prefix("reconciler ").unwrap().strip_suffix(" TEXT").unwrap();
 
-    let done = sqlx::query(AssertSqlSafe(remedy)).execute(&system.pool).await.unwrap();
-    assert_eq!(done.rows_affected(), 1, "{remedy}");
+    let skip = |more: &[&str]| {
+        let arguments: Vec<&str> = remedy.split(' ').chain(more.iter().copied()).collect();
+        let output = run("reconciler", &arguments, &system.env()).unwrap();
+        let said =
+            String::from_utf8(if output.stdout.is_empty() { output.stderr } else { output.stdout });
+        (output.status.code(), said.unwrap())
+    };
+    let before = positions(&system).await;
+    let (code, said) = skip(&["S3 was denied", "--dry-run"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("would be recorded as lost"), "{said}");
+    assert_eq!(positions(&system).await, before);
+    let (code, said) = skip(&["S3 was denied", "--as", "ada", "--json"]);
+    assert_eq!(code, Some(0), "{said}");
+    let done: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&done["from"], &done["to"]), (&end.into(), &(end + 2).into()));
+    let (code, said) = skip(&["again"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("nothing is to be skipped"), "{said}");
+    let query = "select actor from pay.operation where command = 'archive skip'
+        and outcome = 'done' and arguments ->> 'reason' = 'S3 was denied'";
+    let actors: Vec<String> = sqlx::query_scalar(query).fetch_all(&system.pool).await.unwrap();
+    assert_eq!(actors, ["ada"]);
+
+    // The position is gone, or of before: S3 knows how far the chain reaches.
+    let behind = "update pay.position set next_offset = next_offset - 2 where partition = 0";
+    sqlx::query(behind).execute(&system.pool).await.unwrap();
     let _next = system.reconciler("next", "archive", &[]).await.unwrap();
     system.caught_up(&["archive"], DEADLINE).await.unwrap();
     let written = read(&system).await;
     let of_0 = |range| written.manifests.range(range).map(|(_, manifest)| manifest);
     let before = of_0((0, 0)..(0, end)).next_back().unwrap();
-    let after = of_0((0, end)..(1, 0)).next().unwrap();
-    assert_eq!(after["previous"], before["list_hash"], "one chain");
-    assert_eq!(after["first_offset"].as_i64(), Some(end + 2), "that shows the gap");
+    let mut after = of_0((0, end)..(1, 0));
+    let hole = after.next().unwrap();
+    assert_eq!(hole["previous"], before["list_hash"], "one chain");
+    assert_eq!(
+        (&hole["hole"]["reason"], &hole["hole"]["by"]),
+        (&"S3 was denied".into(), &"ada".into())
+    );
+    let next = after.next().unwrap();
+    assert_eq!(next["previous"], hole["list_hash"], "that shows the gap");
+    assert_eq!(next["first_offset"].as_i64(), Some(end + 2));
+    let report = whole(&system, &[], &[]);
+    assert_eq!(report["holes"][0]["reason"], "S3 was denied");
+    assert_eq!(sum(&report, "holes"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

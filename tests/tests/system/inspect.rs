@@ -347,7 +347,7 @@ async fn a_disputed_payment_reads_well_and_names_its_segments() {
         let body = system.stack.aws.get(&bucket, key.as_str().unwrap()).await.unwrap();
         let segment = zstd::decode_all(&body[..]).unwrap();
         let records = segment.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let mut records = records.map(|line| archive::decode(line).unwrap());
+        let mut records = records.filter_map(|line| archive::decode(line).unwrap().entry.record());
         let place = (event["partition"].as_i64(), event["offset"].as_i64());
         let record = records.find(|it| (Some(it.partition.into()), Some(it.offset)) == place);
         let record = record.expect("the segment holds the record");

@@ -5,9 +5,12 @@
 mod archive;
 mod attack;
 mod breaker;
+mod changes;
 mod configuration;
 mod consumer;
+mod erase;
 mod flow;
+mod forecast;
 mod http;
 mod inputs;
 mod inspect;
@@ -21,9 +24,11 @@ mod rebuild;
 mod reconciler;
 mod redrive;
 mod registers;
+mod replay;
 mod republish;
 mod signatures;
 mod sinks;
+mod verify;
 
 use harness::stack::Stack;
 use harness::system::System;

@@ -1,6 +1,5 @@
 //! `reconciler rebuild`: what the live database holds is what the log, quotes and providers say.
 
-use std::process::Command;
 use std::time::Duration;
 
 use harness::inputs;
@@ -344,7 +343,7 @@ async fn a_rebuilt_database_can_take_over() {
     let log = process.log.clone();
     assert_eq!(process.terminate(DEADLINE).await.unwrap().code(), Some(1));
     let said = std::fs::read_to_string(log).unwrap();
-    assert!(said.contains("can go on with --into"), "{said}");
+    assert!(said.contains("go on with `reconciler rebuild --into …/"), "{said}");
     held.close().await.unwrap();
     let pool = next.pool().await;
     let before = count(&pool, "pay.event").await;
@@ -414,13 +413,7 @@ async fn interrupted_it_takes_its_database_with_it() {
     let process = Process::start("reconciler", &arguments, &env, &system.logs, "rebuild").unwrap();
     let (server, _) = system.database_url.rsplit_once('/').unwrap();
     let held = hold(async || Some(format!("{server}/{}", beside(&system).await.pop()?))).await;
-    let id = process.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-    let ended = async || {
-        let ended = process.output().contains("error: interrupted");
-        Ok((!ended).then(|| process.output()))
-    };
-    eventually(DEADLINE, ended).await.unwrap();
+    assert_eq!(process.interrupt(DEADLINE).await.unwrap().code(), Some(1));
     assert_eq!(beside(&system).await, Vec::<String>::new());
     drop(held);
 

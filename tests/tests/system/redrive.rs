@@ -14,6 +14,7 @@ use reconciler::store::{Applied, Batch, Item, Store, Verdict};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
+use crate::changes::{changes, rows};
 use crate::projection::{Scratch, hash_of, item};
 use crate::raw;
 
@@ -75,54 +76,6 @@ async fn operations(pool: &PgPool) -> Vec<(String, String, String, Value, Value)
     .fetch_all(pool)
     .await
     .unwrap()
-}
-
-type Rows = BTreeMap<(String, String), Value>;
-
-async fn rows(pool: &PgPool) -> Rows {
-    let rows: Vec<(String, String, Value)> = sqlx::query_as(
-        "select 'pay.txn', txn_id, to_jsonb(t) - 'updated_at' from pay.txn as t
-         union all select 'pay.refund', refund_id, to_jsonb(t) - 'updated_at' from pay.refund as t
-         union all select 'pay.dispute', dispute_id, to_jsonb(t) - 'updated_at'
-           from pay.dispute as t
-         union all select 'pay.payout', payout_id, to_jsonb(t) - 'updated_at' from pay.payout as t
-         union all select 'pay.invoice', invoice_id, to_jsonb(t) - 'updated_at'
-           from pay.invoice as t
-         union all select 'acc.provider_connect', user_id, to_jsonb(t) - 'updated_at'
-           from acc.provider_connect as t",
-    )
-    .fetch_all(pool)
-    .await
-    .unwrap();
-    rows.into_iter().map(|(table, id, row)| ((table, id), row)).collect()
-}
-
-/// What the command's `changes` should be.
-fn changes(before: &Rows, after: &Rows) -> Vec<Value> {
-    let mut places: Vec<&(String, String)> = before.keys().chain(after.keys()).collect();
-    places.sort();
-    places.dedup();
-    let mut changes = Vec::new();
-    for place in places {
-        let (old, new) = (before.get(place), after.get(place));
-        let kind = match (old, new) {
-            (None, _) => "new",
-            (_, None) => "gone",
-            _ => "changed",
-        };
-        let names = old.or(new).unwrap().as_object().unwrap().keys();
-        let value =
-            |row: Option<&Value>, name: &String| row.map_or(Value::Null, |row| row[name].clone());
-        let columns: serde_json::Map<String, Value> = names
-            .map(|name| (name.clone(), json!([value(old, name), value(new, name)])))
-            .filter(|(_, both)| both[0] != both[1])
-            .collect();
-        if !columns.is_empty() {
-            let (table, id) = place;
-            changes.push(json!({"table": table, "id": id, "change": kind, "columns": columns}));
-        }
-    }
-    changes
 }
 
 fn shuffled(seed: u64, lives: usize) -> Vec<Event> {

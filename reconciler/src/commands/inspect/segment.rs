@@ -105,7 +105,7 @@ impl Lookup<'_> {
         let holds =
             |manifest: &&Manifest| (manifest.first_offset..=manifest.last_offset).contains(&offset);
         if let Some(manifest) = manifests.iter().find(holds) {
-            return Ok(Some(manifest.segment.clone()));
+            return Ok(manifest.segment.clone());
         }
         let prefix = place.manifest_prefix(partition);
         let list = async |after: &str| self.bucket.list(&prefix, after).await;
@@ -115,7 +115,7 @@ impl Lookup<'_> {
         let Some(body) = self.bucket.read(&key).await? else { return Ok(None) };
         let manifest =
             Manifest::from_json(&body).map_err(|error| Fault::halt("reading a manifest", error))?;
-        let found = Some(&manifest).filter(holds).map(|manifest| manifest.segment.clone());
+        let found = Some(&manifest).filter(holds).and_then(|manifest| manifest.segment.clone());
         manifests.push(manifest);
         Ok(found)
     }

@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use super::kept::{self, Key};
 use super::place::Place;
 use crate::cli::Read;
+use crate::commands::changes::Changes;
 use crate::config::{self, Livemode, Project, Sinks};
 use crate::database;
 use crate::fault::{Backoff, Decision, Fault, note};
@@ -217,12 +218,14 @@ impl Redrive<'_> {
 
     /// Tells what a forecast came to.
     async fn tell(self) -> anyhow::Result<Outcome> {
-        let mut telling = self.report.telling(self.arguments.read.json)?;
+        let mut changes = Changes::begin(self.arguments.read.json)?;
         let totals = match self.way {
             Way::Redrive(_) => Totals::default(),
-            Way::Forecast(forecast) => forecast.end(|change| telling.change(&change)).await?,
+            Way::Forecast(forecast) => {
+                forecast.end(|change| Ok::<_, anyhow::Error>(changes.tell(&change)?)).await?
+            }
         };
-        telling.end(&totals)
+        self.report.print_forecast(changes, &totals)
     }
 }
 

@@ -1,7 +1,7 @@
 //! An archive that is whole is read in order; one that is damaged says where, and gives nothing of
 //! the damaged segment.
 
-use domain::archive::{Segment, Sha256Hash};
+use domain::archive::{Hole, Segment, Sha256Hash};
 
 use super::*;
 use crate::s3::memory::Memory;
@@ -109,6 +109,23 @@ async fn reading_begins_at_an_offset_or_a_time_and_ends_at_one() {
 }
 
 #[tokio::test]
+async fn how_much_there_is_of_a_time_is_known_before_it_is_read() {
+    let archive = archive(&[0, 5, 12, 30, 33, 40]);
+    let day = |number: i64| Some(Moment(number * DAY_MS));
+    let of = async |from, to| {
+        let range = archive.range(&place(), 0, from, to).await.unwrap();
+        range.map(|range| (range.from, range.to))
+    };
+    assert_eq!(of(None, None).await, Some((0, 40)));
+    assert_eq!(of(day(2), None).await, Some((12, 40)));
+    assert_eq!(of(day(9), None).await, Some((33, 40)));
+    assert_eq!(of(None, day(2)).await, Some((0, 30)), "until day 3 begins");
+    assert_eq!(of(day(1), day(2)).await, Some((5, 30)));
+    let none = archive.range(&place(), 3, None, None).await.unwrap();
+    assert_eq!(none, None);
+}
+
+#[tokio::test]
 async fn an_altered_record_is_named_and_its_segment_gives_nothing() {
     let altered = archive(&[0, 5, 12]);
     alter(&altered, &segment_key(5), |body| {
@@ -119,7 +136,7 @@ async fn an_altered_record_is_named_and_its_segment_gives_nothing() {
     let (firsts, error) = read(&altered, Start::Beginning, None).await;
     let error = error.unwrap();
     assert_eq!(firsts, [0]);
-    let expected = format!("{}: the record at offset 7 was altered", segment_key(5));
+    let expected = format!("{}, offset 7: the record was changed", segment_key(5));
     assert!(error.starts_with(&expected), "{error}");
 }
 
@@ -132,7 +149,7 @@ async fn whatever_is_damaged_is_named() {
         ("a cut segment", segment_key(5), |it| {
             alter(it, &segment_key(5), |body| body.truncate(body.len() / 2));
         }),
-        ("fewer records than the 7", segment_key(5), |it| {
+        ("the records up to offset 11 are missing", segment_key(5), |it| {
             alter(it, &segment_key(5), |body| {
                 let mut lines = zstd::decode_all(&body[..]).unwrap();
                 lines.truncate(
@@ -141,17 +158,19 @@ async fn whatever_is_damaged_is_named() {
                 *body = zstd::encode_all(&lines[..], 1).unwrap();
             });
         }),
-        ("more records than the 7", segment_key(5), |it| {
+        ("the line is not an archived record", segment_key(5), |it| {
             alter(it, &segment_key(5), |body| {
                 let lines = zstd::decode_all(&body[..]).unwrap();
                 *body = zstd::encode_all(&[&lines[..], b"{}\n"].concat()[..], 1).unwrap();
             });
         }),
-        ("it is not there", segment_key(5), |it| drop(it.store.objects().remove(&segment_key(5)))),
-        ("carries on the list hash", manifest(12), |it| {
+        ("the segment is missing", segment_key(5), |it| {
+            drop(it.store.objects().remove(&segment_key(5)))
+        }),
+        ("nothing lists the records up to offset 11", manifest(5), |it| {
             drop(it.store.objects().remove(&place().manifest_key(0, 5)));
         }),
-        ("last_offset contradicts", manifest(5), |it| {
+        ("first and last offsets are not those", manifest(5), |it| {
             alter(it, &place().manifest_key(0, 5), |body| {
                 let text = String::from_utf8(body.clone()).unwrap();
                 *body = text.replace("\"last_offset\":11", "\"last_offset\":12").into();
@@ -190,8 +209,31 @@ async fn a_chain_can_be_followed_behind_damage() {
             Err(ReadError::Fault(fault)) => panic!("{fault}"),
         }
     }
-    let keys = [5, 12].map(|first| Err(place().manifest_key(0, first)));
-    assert_eq!(found, [vec![Ok(0)], keys.to_vec()].concat());
+    assert_eq!(found, [Ok(0), Err(place().manifest_key(0, 5)), Ok(12)]);
+}
+
+#[tokio::test]
+async fn what_is_erased_or_lost_is_passed_over_and_counted() {
+    let archive = archive(&[0, 5, 12]);
+    alter(&archive, &segment_key(5), |body| {
+        let segment = Segment::parse(zstd::decode_all(&body[..]).unwrap()).unwrap();
+        let (erased, _) = segment.erase(|record| record.offset == 7).unwrap();
+        *body = zstd::encode_all(erased.lines(), 1).unwrap();
+    });
+    let (_, last) = archive.ends(&place(), 0).await.unwrap().unwrap();
+    let [reason, by, at] = ["lost", "ada", "2026"].map(str::to_owned);
+    let hole = Manifest::of_hole((12, 19), Hole { reason, by, at }, "t", 0, Some(last.list_hash));
+    let (key, json) = (place().manifest_key(0, 12), hole.to_json());
+    archive.store.objects().insert(key, json.into());
+
+    let chain = archive.chain(&place(), 0, Start::Beginning, None).await.unwrap();
+    let mut chunks = archive.read(chain, &Ahead::new(3, 64 * 1024));
+    let mut found = Vec::new();
+    while let Some(chunk) = chunks.recv().await {
+        let chunk = chunk.unwrap();
+        found.push((chunk.records.len(), chunk.erased, chunk.next_offset));
+    }
+    assert_eq!(found, [(5, 0, 5), (6, 1, 12), (0, 0, 20)]);
 }
 
 #[tokio::test]

@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use domain::archive::{Manifest, Place, Sha256Hash};
+use domain::archive::{Begin, Finding, Manifest, Place, Problem};
 
-use super::damage::Problem;
 use crate::source::SKEW_MS;
 use crate::source::filter::{self, Moment};
 
@@ -30,14 +29,7 @@ pub(crate) struct Chain {
     /// The last key that was listed.
     after: String,
     is_listed: bool,
-    before: Option<Link>,
-}
-
-/// What the next manifest is held against.
-#[derive(Debug)]
-struct Link {
-    list_hash: Sha256Hash,
-    last_offset: i64,
+    links: domain::archive::Chain,
 }
 
 impl Chain {
@@ -49,11 +41,12 @@ impl Chain {
         to: Option<Moment>,
     ) -> Self {
         let (keys, after) = (first.iter().cloned().collect(), first.unwrap_or_default());
-        Self { place, partition, to, keys, after, is_listed: false, before: None }
+        let links = domain::archive::Chain::new(place.clone(), partition, Begin::Unknown, None);
+        Self { place, partition, to, keys, after, is_listed: false, links }
     }
 
-    pub(crate) fn partition(&self) -> i32 {
-        self.partition
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(super) fn to(&self) -> Option<Moment> {
@@ -83,54 +76,28 @@ impl Chain {
         self.keys.pop_front()
     }
 
-    /// Takes the manifest that lies at `key`, the next one; none if the chain ends before it.
+    /// Takes the manifest that is stored at `key`, the next one; none if the chain ends before it. What
+    /// was never archived is for `archive verify` to say: here counts that what is there holds.
     pub(super) fn follow(
         &mut self,
         key: &str,
-        manifest: Manifest,
-    ) -> Result<Option<Manifest>, Problem> {
-        self.check_head(key, &manifest)?;
-        let link = Link { list_hash: manifest.list_hash, last_offset: manifest.last_offset };
-        if let Some(before) = self.before.replace(link) {
-            let (first, last) = (manifest.first_offset, before.last_offset);
-            if manifest.previous != Some(before.list_hash) {
-                let (expected, found) = (before.list_hash, manifest.previous);
-                return Err(Problem::Chain { expected, found });
-            }
-            if first <= last {
-                return Err(Problem::Overlap { first, last });
-            }
+        stored: &[u8],
+    ) -> Result<Option<Manifest>, Box<Finding>> {
+        let manifest = self.links.link(key, stored);
+        let is_damage = |finding: &Finding| !matches!(finding.problem, Problem::Hole { .. });
+        if let Some(damage) = self.links.take_findings().into_iter().find(is_damage) {
+            return Err(Box::new(damage));
         }
-        if self.to.is_some_and(|to| day(&manifest.segment).is_some_and(|day| day >= to.0 + SKEW_MS))
-        {
+        let is_behind = |segment: &String| {
+            let day = day(segment);
+            self.to.is_some_and(|to| day.is_some_and(|day| day >= to.0 + SKEW_MS))
+        };
+        if manifest.as_ref().and_then(|it| it.segment.as_ref()).is_some_and(is_behind) {
             self.keys.clear();
             self.is_listed = true;
             return Ok(None);
         }
-        Ok(Some(manifest))
-    }
-
-    /// What a manifest says before its list is not in its hash, so it must agree with its key and
-    /// the list.
-    fn check_head(&self, key: &str, manifest: &Manifest) -> Result<(), Problem> {
-        let (first, last) = (manifest.first_offset, manifest.last_offset);
-        let listed = &manifest.records;
-        let ends = [listed.first(), listed.last()].map(|record| record.map(|it| it.offset));
-        let place = &self.place;
-        let holds = [
-            ("partition", manifest.partition == self.partition),
-            ("first_offset", place.manifest_key(self.partition, first) == key),
-            ("first_offset", ends[0] == Some(first)),
-            ("last_offset", ends[1] == Some(last)),
-            ("count", manifest.count == listed.len()),
-            ("records", listed.is_sorted_by(|one, next| one.offset < next.offset)),
-            ("segment", manifest.segment.starts_with(&place.segment_prefix(self.partition))),
-            ("segment", domain::archive::first_offset(&manifest.segment) == Some(first)),
-        ];
-        match holds.iter().find(|(_, holds)| !holds) {
-            Some((field, _)) => Err(Problem::Head(field)),
-            None => Ok(()),
-        }
+        Ok(manifest)
     }
 }
 

@@ -2,13 +2,13 @@
 
 use domain::archive::{Place, first_offset};
 
-use super::{Archive, Moment};
+use super::{Archive, Moment, SKEW_MS};
 use crate::fault::Fault;
 use crate::s3::ObjectStore;
 
 impl<S: ObjectStore> Archive<S> {
     /// The last manifest that begins at or before an offset.
-    pub(super) async fn manifest_of(
+    pub(crate) async fn manifest_of(
         &self,
         place: &Place,
         partition: i32,
@@ -34,6 +34,21 @@ impl<S: ObjectStore> Archive<S> {
         let first = keys.first().and_then(|key| first_offset(key));
         let before = first.map_or(i64::MAX, |first| first - 1);
         self.manifest_of(place, partition, before).await
+    }
+
+    /// The first offset of the first segment of a day that begins after this time and what may lie
+    /// behind it; none if there is no such segment.
+    pub(super) async fn segment_behind(
+        &self,
+        place: &Place,
+        partition: i32,
+        to: Moment,
+    ) -> Result<Option<i64>, Fault> {
+        let example = place.segment_key(partition, 0, to.0.saturating_add(SKEW_MS));
+        let day = example.rsplit_once('/').map_or("", |(day, _)| day);
+        // Behind all of `…/date=D/…`: `0` follows `/`.
+        let keys = self.list(&place.segment_prefix(partition), &format!("{day}0")).await?;
+        Ok(keys.first().and_then(|key| first_offset(key)))
     }
 }
 

@@ -2,48 +2,46 @@
 
 use std::io::{BufRead, BufReader, Read as _};
 
-use domain::archive::{Listed, Manifest, Sha256Hash, decode};
+use domain::archive::{Checked, Entry, Manifest, Place, SegmentCheck};
 use domain::record::RawRecord;
-use sha2::{Digest as _, Sha256};
 
-use super::damage::Problem;
+/// What a line may be longer by where its record was erased.
+const TOMBSTONE_BYTES: u64 = 512;
 
-/// The records of a segment: all of them, or what is wrong. The manifest's size bounds what is
-/// decompressed, so a segment that is not what it lists cannot fill the memory.
-pub(super) fn records(stored: &[u8], manifest: &Manifest) -> Result<Vec<RawRecord>, Problem> {
-    let unreadable = |error: std::io::Error| Problem::Compression(error.to_string());
-    let decoder = zstd::Decoder::with_buffer(stored).map_err(unreadable)?;
-    let mut lines = BufReader::new(decoder.take(manifest.bytes as u64 + 1));
-    let mut records = Vec::with_capacity(manifest.records.len());
+/// Decompresses a segment, holds it against its manifest line by line, and hands on each line that is
+/// as listed, and what it holds. The manifest's size bounds what is decompressed, so a segment that is not what it
+/// lists cannot fill the memory.
+pub(crate) fn check(
+    stored: &[u8],
+    place: &Place,
+    manifest: &Manifest,
+    mut each: impl FnMut(&[u8], Entry),
+) -> Checked {
+    let mut check = SegmentCheck::new(place, manifest);
+    let decoder = match zstd::Decoder::with_buffer(stored) {
+        Ok(decoder) => decoder,
+        Err(error) => return check.broken(error.to_string()),
+    };
+    let tombstones = TOMBSTONE_BYTES * manifest.records.len() as u64;
+    let mut lines = BufReader::new(decoder.take(manifest.bytes as u64 + tombstones + 1));
     let mut line = Vec::new();
-    for listed in &manifest.records {
+    loop {
         line.clear();
-        if lines.read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
-            return Err(count("fewer", manifest));
+        match lines.read_until(b'\n', &mut line) {
+            Ok(0) => return check.end(),
+            Ok(_) => check.line(&line).into_iter().for_each(|entry| each(&line, entry)),
+            Err(error) => return check.broken(error.to_string()),
         }
-        records.push(record(&line, listed, manifest.partition)?);
-    }
-    match lines.read_until(b'\n', &mut line).map_err(unreadable)? {
-        0 => Ok(records),
-        _ => Err(count("more", manifest)),
     }
 }
 
-/// The record of one line, which must be the listed one.
-fn record(line: &[u8], listed: &Listed, partition: i32) -> Result<RawRecord, Problem> {
-    let offset = listed.offset;
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let found = Sha256Hash(Sha256::digest(line).into());
-    if found != listed.sha256 {
-        return Err(Problem::Altered { offset, listed: listed.sha256, found });
-    }
-    let record = decode(line).map_err(|error| Problem::Line { offset, error })?;
-    if (record.partition, record.offset) != (partition, offset) {
-        return Err(Problem::Misplaced(offset));
-    }
-    Ok(record)
-}
-
-fn count(than: &'static str, manifest: &Manifest) -> Problem {
-    Problem::Count { than, listed: manifest.records.len() }
+/// The records of a segment and how many are erased; or what is wrong with it.
+pub(super) fn records(
+    stored: &[u8],
+    place: &Place,
+    manifest: &Manifest,
+) -> (Vec<RawRecord>, Checked) {
+    let mut records = Vec::with_capacity(manifest.records.len());
+    let checked = check(stored, place, manifest, |_, entry| records.extend(entry.record()));
+    (records, checked)
 }

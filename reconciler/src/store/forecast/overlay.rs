@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::fact::Fact;
 use domain::ledger::{Subject, SubjectKind};
@@ -25,6 +26,9 @@ use super::page::{self, Page};
 /// What happens to a row: before and after.
 pub(super) type Images = [Option<Map<String, Value>>; 2];
 pub(super) type Result<T> = std::result::Result<T, redb::Error>;
+
+/// One write in so many waits for the disk.
+const SYNC_EVERY: u64 = 64;
 
 /// States that differ from the snapshot's.
 const OBJECTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("objects");
@@ -69,6 +73,7 @@ pub(super) struct Overlay {
     database: Database,
     /// The same file, to ask for its size.
     file: File,
+    writes: AtomicU64,
 }
 
 impl Overlay {
@@ -77,7 +82,7 @@ impl Overlay {
         let file = tempfile::tempfile_in(directory)?;
         let backend = FileBackend::new(file.try_clone()?)?;
         let database = Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?;
-        let overlay = Self { database, file };
+        let overlay = Self { database, file, writes: AtomicU64::new(0) };
         overlay.write(|tx| {
             tx.open_table(OBJECTS)?;
             tx.open_table(DUE)?;
@@ -99,10 +104,13 @@ impl Overlay {
         Ok(self.file.metadata()?.len())
     }
 
-    /// All of it or nothing. Nobody reads the file after a crash, so nothing waits for the disk.
+    /// All of it or nothing. Nobody reads the file after a crash, so few writes wait for the disk:
+    /// those keep short what redb notes in memory of pages that are not on it.
     fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<T>) -> Result<T> {
         let mut tx = self.database.begin_write()?;
-        tx.set_durability(Durability::None)?;
+        if !self.writes.fetch_add(1, Ordering::Relaxed).is_multiple_of(SYNC_EVERY) {
+            tx.set_durability(Durability::None)?;
+        }
         let done = work(&tx)?;
         tx.commit()?;
         Ok(done)
@@ -171,17 +179,6 @@ impl Overlay {
                 if let Some(payment) = payment {
                     quotes.insert((&*payment.quote_id, &**txn), ())?;
                 }
-            }
-            Ok(())
-        })
-    }
-
-    /// Gives up deriving these.
-    pub(super) fn pass_over(&self, keys: &BTreeSet<ObjectKey>) -> Result<()> {
-        self.write(|tx| {
-            let mut due = tx.open_table(DUE)?;
-            for key in keys {
-                due.remove((&*key.account, &*key.id))?;
             }
             Ok(())
         })

@@ -13,8 +13,9 @@ use sqlx::{PgConnection, Row as _};
 
 use super::super::derived::Derived;
 use super::super::{column, invoice, ledger, payout, row};
+use super::kept;
 use super::overlay::Images;
-use super::{View, kept};
+use super::view::View;
 
 /// The table that the ledger's balances are changes of.
 pub(super) const BALANCES: &str = "pay.ledger_posting";

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use service::exit::Outcome;
 use service::stdout;
 
-use crate::commands::change;
-use crate::store::{Applied, Change, Item, Totals};
+use crate::commands::changes::Changes;
+use crate::store::{Applied, Item, Totals};
 
 /// Most records that are told of one by one.
 const MAX_FAILURES: usize = 100;
@@ -79,12 +79,19 @@ impl Report {
         Ok(self.outcome())
     }
 
-    /// Begins to print what would be done.
-    pub(super) fn telling(self, json: bool) -> anyhow::Result<Telling> {
-        if json {
-            stdout::print(|out| write!(out, "{{\"changes\":["))?;
-        }
-        Ok(Telling { report: self, json, changes: 0 })
+    /// Prints what would be done, behind the changes.
+    pub(super) fn print_forecast(
+        mut self,
+        changes: Changes,
+        totals: &Totals,
+    ) -> anyhow::Result<Outcome> {
+        self.queued = totals.domain_events;
+        let mut document = self.summary();
+        document["failures"] = self.failures.clone().into();
+        changes.end(document, |out| {
+            self.tell(out, ["would be redriven", "would be queued", "would stay"])
+        })?;
+        Ok(self.outcome())
     }
 
     fn tell(
@@ -110,51 +117,5 @@ impl Report {
             0 => Ok(()),
             more => writeln!(out, "  and {more} more"),
         }
-    }
-}
-
-/// What would be done, printed change by change: there may be more of them than memory takes.
-pub(super) struct Telling {
-    report: Report,
-    json: bool,
-    changes: u64,
-}
-
-impl Telling {
-    /// Prints one change. Personal data in it is masked.
-    pub(super) fn change(&mut self, change: &Change) -> anyhow::Result<()> {
-        stdout::print(|out| {
-            if !self.json {
-                return change::tell(out, change);
-            }
-            let comma = if self.changes > 0 { "," } else { "" };
-            write!(out, "{comma}{}", change::json(change))
-        })?;
-        self.changes += 1;
-        Ok(())
-    }
-
-    /// Prints what it comes to.
-    pub(super) fn end(mut self, totals: &Totals) -> anyhow::Result<Outcome> {
-        self.report.queued = totals.domain_events;
-        stdout::print(|out| {
-            if self.json {
-                let mut document = self.report.summary();
-                document["dry_run"] = true.into();
-                document["failures"] = self.report.failures.clone().into();
-                document["refused"] = totals.refused.into();
-                // The document is an object and has members: its brace gives way to the changes.
-                let document = document.to_string();
-                return writeln!(out, "],{}", document.trim_start_matches('{'));
-            }
-            self.report.tell(out, ["would be redriven", "would be queued", "would stay"])?;
-            if totals.refused > 0 {
-                let refused = totals.refused;
-                writeln!(out, "{refused} payments or other objects would be refused; see the log")?;
-            }
-            let changes = self.changes;
-            writeln!(out, "rows and balances that would change: {changes}; nothing was changed")
-        })?;
-        Ok(self.report.outcome())
     }
 }

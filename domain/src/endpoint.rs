@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::signature::Key;
-use service::exit::ConfigError;
+use crate::signature::Key;
 
 /// The endpoint of `/webhooks/stripe` and of secrets without a name.
-pub(crate) const DEFAULT: &str = "default";
+pub const DEFAULT: &str = "default";
 
 const SECRETS: &str = "STRIPE_WEBHOOK_SECRETS";
 const ACCOUNTS: &str = "STRIPE_ACCOUNTS";
@@ -16,34 +15,50 @@ const NAME_MAX: usize = 64;
 /// How secrets and ids of Stripe's begin, and no name may.
 const NOT_NAMES: [&str; 5] = ["whsec_", "sk_", "rk_", "pk_", "we_"];
 
+/// A setting that is wrong. Never quotes a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct Invalid {
+    /// The environment variable's name.
+    pub setting: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl Invalid {
+    fn new(setting: &'static str, problem: impl Into<String>) -> Self {
+        Self { setting, problem: problem.into() }
+    }
+}
+
 /// One endpoint.
 #[derive(Debug, Clone)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     /// The last part of its path, and a label of its metrics.
-    pub(crate) name: Arc<str>,
+    pub name: Arc<str>,
     /// Its active secrets, in the order of the setting.
-    pub(crate) keys: Vec<Key>,
+    pub keys: Vec<Key>,
     /// The Stripe account whose events it receives, when an event does not say.
-    pub(crate) account: Option<String>,
+    pub account: Option<String>,
 }
 
 /// All endpoints by name.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Endpoints(BTreeMap<String, Arc<Endpoint>>);
+pub struct Endpoints(BTreeMap<String, Arc<Endpoint>>);
 
 impl Endpoints {
     /// Reads `STRIPE_WEBHOOK_SECRETS` and `STRIPE_ACCOUNTS`: `VALUE` for the default endpoint,
     /// `NAME:VALUE` for another, comma separated or one a line. No message quotes a value: whatever
     /// it is meant to be, it may be a secret.
-    pub(crate) fn parse(secrets: &str, accounts: &str) -> Result<Self, ConfigError> {
+    pub fn parse(secrets: &str, accounts: &str) -> Result<Self, Invalid> {
         let mut endpoints: BTreeMap<String, Endpoint> = BTreeMap::new();
         let mut seen = Vec::new();
         for (position, (name, secret)) in entries(SECRETS, secrets)? {
             check_secret(secret).map_err(|problem| {
-                ConfigError::new(SECRETS, format!("entry {position} (endpoint {name}) {problem}"))
+                Invalid::new(SECRETS, format!("entry {position} (endpoint {name}) {problem}"))
             })?;
             if seen.contains(&(name, secret)) {
-                return Err(ConfigError::new(
+                return Err(Invalid::new(
                     SECRETS,
                     format!("entry {position} (endpoint {name}) repeats an earlier one"),
                 ));
@@ -56,37 +71,34 @@ impl Endpoints {
                 .push(Key::new(secret));
         }
         if endpoints.is_empty() {
-            return Err(ConfigError::new(SECRETS, "holds no secret"));
+            return Err(Invalid::new(SECRETS, "holds no secret"));
         }
         for (position, (name, account)) in entries(ACCOUNTS, accounts)? {
             if !account.starts_with("acct_") {
-                return Err(ConfigError::new(ACCOUNTS, format!("entry {position} is not acct_…")));
+                return Err(Invalid::new(ACCOUNTS, format!("entry {position} is not acct_…")));
             }
             let endpoint = endpoints.get_mut(name).ok_or_else(|| {
-                ConfigError::new(ACCOUNTS, format!("endpoint {name} has no secret in {SECRETS}"))
+                Invalid::new(ACCOUNTS, format!("endpoint {name} has no secret in {SECRETS}"))
             })?;
             if endpoint.account.replace(account.to_owned()).is_some() {
-                return Err(ConfigError::new(
-                    ACCOUNTS,
-                    format!("endpoint {name} has two accounts"),
-                ));
+                return Err(Invalid::new(ACCOUNTS, format!("endpoint {name} has two accounts")));
             }
         }
         Ok(Self(endpoints.into_iter().map(|(name, e)| (name, Arc::new(e))).collect()))
     }
 
     /// The endpoint of this name.
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<Endpoint>> {
+    pub fn get(&self, name: &str) -> Option<Arc<Endpoint>> {
         self.0.get(name).cloned()
     }
 
     /// All of them, by name.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Endpoint> {
+    pub fn iter(&self) -> impl Iterator<Item = &Endpoint> {
         self.0.values().map(AsRef::as_ref)
     }
 
     /// What may be shown of them: `default (2 secrets), eu (1 secret, acct_1)`.
-    pub(crate) fn summary(&self) -> String {
+    pub fn summary(&self) -> String {
         let parts: Vec<String> = self
             .iter()
             .map(|endpoint| {
@@ -103,7 +115,7 @@ impl Endpoints {
 /// Entry number (from 1), endpoint name and value.
 type Entry<'a> = (usize, (&'a str, &'a str));
 
-fn entries<'a>(setting: &str, text: &'a str) -> Result<Vec<Entry<'a>>, ConfigError> {
+fn entries<'a>(setting: &'static str, text: &'a str) -> Result<Vec<Entry<'a>>, Invalid> {
     text.split([',', '\n'])
         .map(str::trim)
         .filter(|entry| !entry.is_empty() && !entry.starts_with('#'))
@@ -113,7 +125,7 @@ fn entries<'a>(setting: &str, text: &'a str) -> Result<Vec<Entry<'a>>, ConfigErr
             let (name, value) = (name.trim(), value.trim());
             let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
             if !(1..=NAME_MAX).contains(&name.len()) || !name.bytes().all(plain) {
-                return Err(ConfigError::new(
+                return Err(Invalid::new(
                     setting,
                     format!(
                         "entry {}: an endpoint's name is 1 to {NAME_MAX} of a-z, 0-9, - and _",
@@ -123,7 +135,7 @@ fn entries<'a>(setting: &str, text: &'a str) -> Result<Vec<Entry<'a>>, ConfigErr
             }
             // Secrets with a colon between them instead of a comma: the name would be shown.
             if let Some(prefix) = NOT_NAMES.iter().find(|prefix| name.starts_with(**prefix)) {
-                return Err(ConfigError::new(
+                return Err(Invalid::new(
                     setting,
                     format!(
                         "entry {}: an endpoint's name does not begin with {prefix}; is there a \
@@ -138,7 +150,7 @@ fn entries<'a>(setting: &str, text: &'a str) -> Result<Vec<Entry<'a>>, ConfigErr
 }
 
 /// Whether this is a webhook signing secret; otherwise what it is, without quoting it.
-pub(crate) fn check_secret(secret: &str) -> Result<(), String> {
+pub fn check_secret(secret: &str) -> Result<(), String> {
     let kinds = [
         ("sk_", "a secret API key"),
         ("rk_", "a restricted API key"),
