@@ -10,6 +10,7 @@ mod apply;
 mod compare;
 mod inputs;
 mod picture;
+mod plan;
 mod route;
 mod target;
 
@@ -18,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use domain::archive::Place;
 use indicatif::ProgressBar;
 use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
@@ -29,8 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::apply::{Applier, Found, Sources, Way};
 pub(crate) use self::compare::Comparison;
-use self::picture::{LogId, Picture, Positions};
-use self::route::{Known, Leg, Span};
+use self::picture::{LogId, Picture};
 pub(crate) use self::target::Target;
 use crate::fault::insist;
 use crate::feed::BatchLimit;
@@ -50,8 +49,6 @@ const MAX_PASSES: u32 = 20;
 const MAX_WAIT: Duration = Duration::from_secs(60);
 /// How often it is looked at meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Most gaps that are named.
-const MAX_GAPS: usize = 20;
 /// How often deriving again is tried that meets a fault which may pass.
 const MAX_ATTEMPTS: u32 = 15;
 
@@ -162,9 +159,9 @@ impl<'a> Rebuild<'a> {
             let mut snapshot = snapshot(&mut live).await?;
             let picture = Picture::read(&mut snapshot).await?;
             let reached = picture::positions(target).await?;
-            check_ahead(&picture.positions, &reached)?;
-            let ways = self.ways(&mut snapshot, &picture, &reached).await?;
-            self.check_gaps(&ways)?;
+            plan::check_ahead(&picture.positions, &reached)?;
+            let planned = plan::ways(&self.sources, &mut snapshot, &picture, &reached).await?;
+            let ways = self.accept(planned)?;
             inputs::copy(&mut snapshot, target).await?;
             let left = ways.iter().flat_map(|way| &way.legs).map(|leg| leg.span().count()).sum();
             passes += 1;
@@ -251,77 +248,14 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
-    /// The way from where the rebuilt database stands to where the live one does, of each partition.
-    async fn ways(
-        &self,
-        snapshot: &mut PgConnection,
-        picture: &Picture,
-        reached: &Positions,
-    ) -> anyhow::Result<Vec<Way>> {
-        let topic = match &self.sources.log {
-            Some(log) => {
-                let id = (log.topic().cluster_id.clone(), log.topic().topic_id.clone());
-                Some((id, log.ends().await?))
-            }
-            None => None,
-        };
-        // Events do not say of which topic they are.
-        let seen = if reached.is_empty() && picture.positions.len() == 1 {
-            picture::first_seen(snapshot).await?
-        } else {
-            BTreeMap::new()
-        };
-        let mut ways = Vec::new();
-        for (id, positions) in &picture.positions {
-            for (&partition, &to) in positions {
-                let ends = topic.as_ref().filter(|(topic, _)| topic == id);
-                let ends = ends.and_then(|(_, ends)| ends.get(&partition));
-                let known = Known {
-                    reached: reached.get(id).and_then(|at| at.get(&partition)).copied(),
-                    to,
-                    seen: seen.get(&partition).copied().filter(|seen| *seen < to),
-                    archive: self.archived(id, partition).await?,
-                    topic: ends.map(|&(from, to)| Span { from, to }),
-                };
-                let (log, start, legs) = (id.clone(), known.start(), known.legs());
-                ways.push(Way { log, partition, start, legs });
-            }
-        }
-        Ok(ways)
-    }
-
-    async fn archived(
-        &self,
-        (cluster, topic_id): &LogId,
-        partition: i32,
-    ) -> anyhow::Result<Option<Span>> {
-        let Some(archive) = &self.sources.archive else { return Ok(None) };
-        let (prefix, cluster) = (self.sources.prefix.clone(), cluster.clone());
-        let place = Place { prefix, cluster, topic_id: topic_id.clone() };
-        let range = archive.range(&place, partition, None, None).await?;
-        Ok(range.map(|range| Span { from: range.from, to: range.to }))
-    }
-
-    /// What nobody has any more. An error, unless that is accepted.
-    fn check_gaps(&self, ways: &[Way]) -> anyhow::Result<()> {
-        let gaps = ways.iter().flat_map(|way| {
-            let gaps = way.legs.iter().filter(|leg| matches!(leg, Leg::Gap(_)));
-            gaps.map(|gap| format!("partition {}, {}", way.partition, gap.span()))
-        });
-        let gaps: Vec<String> = gaps.collect();
+    /// Notes what nobody has any more; an error, unless that is accepted.
+    fn accept(&self, ways: Vec<Way>) -> anyhow::Result<Vec<Way>> {
+        let gaps = plan::gaps(&ways);
         if !gaps.is_empty() && !self.settings.allow_gaps {
-            let places = match (&self.sources.archive, &self.sources.log) {
-                (Some(_), Some(_)) => "neither in the archive nor in the topic",
-                (Some(_), None) => "not in the archive; KAFKA_BROKERS names the topic for the rest",
-                _ => "not in the topic; --from archive reads the archive first",
-            };
-            let more = gaps.len().saturating_sub(MAX_GAPS);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let named = gaps.get(..MAX_GAPS).unwrap_or(&gaps).join("; ");
-            bail!("{named}{more}: {places} (--allow-gaps passes over it)");
+            bail!("{} (--allow-gaps passes over it)", plan::complaint(&gaps, &self.sources));
         }
         gaps.into_iter().for_each(|gap| self.found.gap(gap));
-        Ok(())
+        Ok(ways)
     }
 }
 
@@ -332,45 +266,4 @@ async fn snapshot(live: &mut PgConnection) -> anyhow::Result<Transaction<'_, Pos
         .execute(&mut *tx)
         .await?;
     Ok(tx)
-}
-
-/// A database that has applied what the live one has not is not being rebuilt: it is at work.
-fn check_ahead(live: &Positions, reached: &Positions) -> anyhow::Result<()> {
-    for (id, positions) in reached {
-        for (partition, next) in positions {
-            let live = live.get(id).and_then(|live| live.get(partition));
-            if live.is_none_or(|live| live < next) {
-                bail!(
-                    "the database to rebuild has applied more of partition {partition} than the \
-                     live one: it has taken over, or DATABASE_URL is not the live one"
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(positions: &[(&str, i32, i64)]) -> Positions {
-        let mut all = Positions::new();
-        for (topic, partition, next) in positions {
-            let id = ("c".to_owned(), (*topic).to_owned());
-            all.entry(id).or_default().insert(*partition, *next);
-        }
-        all
-    }
-
-    #[test]
-    fn what_is_ahead_of_the_live_database_is_at_work() {
-        let live = at(&[("t", 0, 5), ("t", 1, 9)]);
-        for reached in [at(&[]), at(&[("t", 0, 5)]), at(&[("t", 0, 0), ("t", 1, 9)])] {
-            assert!(check_ahead(&live, &reached).is_ok(), "{reached:?}");
-        }
-        for reached in [at(&[("t", 0, 6)]), at(&[("t", 2, 0)]), at(&[("u", 0, 1)])] {
-            assert!(check_ahead(&live, &reached).is_err(), "{reached:?}");
-        }
-    }
 }

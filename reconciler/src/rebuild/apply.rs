@@ -29,6 +29,8 @@ use crate::store::{Advance, Batch, Item, Store};
 const ROLE: &str = "rebuild";
 /// How often a transaction is tried that meets a fault which may pass: for some two minutes.
 const MAX_ATTEMPTS: u32 = 15;
+/// How often a batch is looked through for what Postgres refuses: the records, then their envelopes.
+const MAX_SEARCHES: u32 = 3;
 
 /// Where records come from.
 #[derive(Clone)]
@@ -212,10 +214,13 @@ impl Applier {
         mut items: Vec<Item>,
         place: (i32, i64, i64),
     ) -> anyhow::Result<()> {
-        let count = items.len() as u64;
-        loop {
+        for _ in 0..=MAX_SEARCHES {
             match self.batch(store, &items, place).await {
-                Ok(()) => break,
+                Ok(()) => {
+                    self.found.records.fetch_add(items.len() as u64, Ordering::Relaxed);
+                    self.progress.inc(items.len() as u64);
+                    return Ok(());
+                }
                 Err(fault) if fault.decision == Decision::Isolate => {}
                 Err(fault) => return Err(fault.into()),
             }
@@ -233,9 +238,7 @@ impl Applier {
                 isolate::set_aside(&mut items[index], &fault);
             }
         }
-        self.found.records.fetch_add(count, Ordering::Relaxed);
-        self.progress.inc(count);
-        Ok(())
+        bail!("Postgres refuses to keep what it refused")
     }
 
     async fn batch(
