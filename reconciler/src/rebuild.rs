@@ -46,7 +46,7 @@ const LAST_STRETCH: u64 = 20_000;
 /// After so many passes the snapshot is taken however much is left: the live database is faster.
 const MAX_PASSES: u32 = 20;
 /// How long the live database is waited for to take its inputs into account.
-const MAX_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_mins(1);
 /// How often it is looked at meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often deriving again is tried that meets a fault which may pass.
@@ -254,7 +254,9 @@ impl<'a> Rebuild<'a> {
         if !gaps.is_empty() && !self.settings.allow_gaps {
             bail!("{} (--allow-gaps passes over it)", plan::complaint(&gaps, &self.sources));
         }
-        gaps.into_iter().for_each(|gap| self.found.gap(gap));
+        for gap in gaps {
+            self.found.gap(gap);
+        }
         Ok(ways)
     }
 }

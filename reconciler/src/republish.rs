@@ -109,7 +109,9 @@ impl<E: EventStream> Republisher<E> {
                 report.cursor = batch.last().map(Told::cursor);
                 progress(batch.len() as u64);
             }
-            unfit.iter().for_each(|told| report.leave_out(told));
+            for told in &unfit {
+                report.leave_out(told);
+            }
             progress(unfit.len() as u64);
             report.cursor = Some(last);
         }

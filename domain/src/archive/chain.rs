@@ -62,6 +62,11 @@ impl Chain {
 
     /// The next manifest, as it is stored. Comes back if it can be held against its segment.
     pub fn link(&mut self, key: &str, stored: &[u8]) -> Option<Manifest> {
+        let first = first_offset(key);
+        if first.is_none_or(|first| self.place.manifest_key(self.partition, first) != key) {
+            self.note(key, None, Problem::Object);
+            return None;
+        }
         self.last_key = Some(key.to_owned());
         let manifest = match Manifest::from_json(stored) {
             Ok(manifest) => manifest,

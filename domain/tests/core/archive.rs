@@ -280,7 +280,7 @@ proptest! {
         let key = which.get(&segments);
         let object = archive.objects[key].clone();
         let at = at.index(object.len());
-        let before = object[..at].iter().filter(|byte| **byte == b'\n').count();
+        let before = object[..at].split(|byte| *byte == b'\n').count() - 1;
         let offset = first_offset(key).unwrap() + i64::try_from(before).unwrap();
         let mut flipped = object.clone();
         flipped[at] ^= bits;
@@ -317,4 +317,55 @@ proptest! {
         let lost = chain.take_findings();
         prop_assert_eq!(&lost[0].problem, &Problem::Lost { low: next + 1 });
     }
+}
+
+/// Names and types of the columns of docs/ARCHIVE.md's table.
+fn columns() -> Vec<(String, String)> {
+    let document = std::fs::read_to_string("../docs/ARCHIVE.md").unwrap();
+    let (_, rest) = document.split_once("CREATE EXTERNAL TABLE stripe_archive (\n").unwrap();
+    let (columns, _) = rest.split_once("\n)\n").unwrap();
+    let column = |line: &str| {
+        let (name, kind) = line.trim().trim_end_matches(',').split_once(' ').unwrap();
+        (name.trim_matches('`').to_owned(), kind.to_owned())
+    };
+    columns.lines().map(column).collect()
+}
+
+#[test]
+fn the_table_of_the_document_has_the_columns_of_a_line() {
+    let record = |binary: bool| {
+        let bytes = || Some(Bytes::from_static(if binary { b"\xff" } else { b"{}" }));
+        RawRecord {
+            partition: 1,
+            offset: 2,
+            timestamp_ms: 3,
+            key: bytes(),
+            headers: vec![("a".into(), bytes()), ("b".into(), None)],
+            value: bytes(),
+        }
+    };
+    let mut segment = Segment::default();
+    segment.push("raw", &record(false));
+    segment.push("raw", &record(true));
+    segment.push("raw", &record(false));
+    let mut first = true;
+    let (segment, _) = segment.erase(|_| std::mem::take(&mut first)).unwrap();
+    let mut found: BTreeMap<String, &str> = BTreeMap::new();
+    for line in segment.lines().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let line: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(line).unwrap();
+        for (name, value) in line {
+            let kind = match &value {
+                serde_json::Value::Number(_) if name == "partition" => "int",
+                serde_json::Value::Number(_) => "bigint",
+                serde_json::Value::String(_) => "string",
+                serde_json::Value::Array(_) => "array<array<string>>",
+                _ => continue,
+            };
+            assert_eq!(*found.entry(name.clone()).or_insert(kind), kind, "{name}");
+        }
+    }
+    let columns: BTreeMap<String, String> = columns().into_iter().collect();
+    let found = found.into_iter().map(|(name, kind)| (name, kind.to_owned())).collect();
+    assert_eq!(columns, found);
 }

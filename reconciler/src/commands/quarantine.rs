@@ -17,7 +17,7 @@ Examples:
   reconciler quarantine list                        what is open, oldest first
   reconciler quarantine list --reason too_large --json | jq -r '.records[].position'
   reconciler quarantine show 3:1207                 one record, personal data masked
-  reconciler quarantine redrive --all --dry-run     which rows would change, and how
+  reconciler quarantine redrive --all --dry-run     which rows and balances would change, and how
   reconciler quarantine redrive --reason unknown_status
   reconciler quarantine discard 3:1207 --reason 'sent by a test of ours'
   reconciler quarantine resume --reason 'reader fixed in 1.4.2'

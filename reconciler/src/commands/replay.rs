@@ -28,6 +28,7 @@ use self::arguments::{ArchiveArguments, Common, TopicArguments};
 use self::choice::Choice;
 use self::lane::{Lane, Work};
 use self::pace::Pace;
+pub(crate) use self::plan::place;
 use self::plan::{Plan, Source};
 use self::progress::Progress;
 use super::ask::{self, Unasked};
@@ -202,10 +203,7 @@ impl Replay {
                     // Told to stop: the next attempt ends at once.
                     stop.run_until_cancelled(tokio::time::sleep(delay)).await;
                 }
-                Err(fault) => {
-                    let cure = format!("once the cause is gone, go on with `{go_on}`");
-                    return Err(anyhow::Error::new(fault).context(cure));
-                }
+                Err(fault) => bail!("{fault}; once the cause is gone, go on with `{go_on}`"),
                 Ok(()) => break,
             }
         }

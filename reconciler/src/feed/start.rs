@@ -41,8 +41,9 @@ pub(super) struct Started {
 pub(super) enum OutOfLog {
     #[error(
         "partition {partition}: the next offset is {next}, but the topic begins at {low}: \
-         retention has deleted what was not read. Read it from the archive with \
-         `reconciler replay archive`"
+         retention has deleted what was not read. The archive has it: `reconciler replay archive \
+         --partition {partition}`. Then go on behind it: update pay.position set next_offset = \
+         {low} where role = 'project' and partition = {partition} and next_offset = {next}"
     )]
     Deleted { partition: i32, next: i64, low: i64 },
     #[error(
@@ -167,7 +168,10 @@ mod tests {
         assert_eq!(start(0, at(9), (7, 9)).unwrap().next_offset, 9);
         let deleted = start(1, at(6), (7, 9)).unwrap_err();
         assert_eq!(deleted, OutOfLog::Deleted { partition: 1, next: 6, low: 7 });
-        assert!(deleted.to_string().contains("replay archive"));
+        let remedy = "`reconciler replay archive --partition 1`. Then go on behind it: update \
+                      pay.position set next_offset = 7 where role = 'project' and partition = 1 and \
+                      next_offset = 6";
+        assert!(deleted.to_string().ends_with(remedy), "{deleted}");
         let beyond = start(1, at(10), (7, 9)).unwrap_err();
         assert_eq!(beyond, OutOfLog::Beyond { partition: 1, next: 10, high: 9 });
     }

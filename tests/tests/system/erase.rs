@@ -145,6 +145,12 @@ async fn a_person_is_gone_from_every_version_and_the_chain_is_whole() {
     assert_eq!(cat(&system, &["--object", &id]), Vec::<String>::new());
     assert_eq!(cat(&system, &[]).len(), records.len(), "tombstones are shown where all is");
 
+    // What is left can be replayed.
+    let replayed = system.command("reconciler", &["replay", "archive", "--yes", "--json"]).unwrap();
+    let replayed: Value = serde_json::from_str(&replayed).unwrap();
+    let left = (records.len() - theirs.len()) as u64;
+    assert_eq!((&replayed["read"], &replayed["erased"]), (&left.into(), &theirs.len().into()));
+
     // Again changes nothing. A run that died before it had deleted older versions is made good.
     let rewritten: Vec<&String> = before.keys().filter(|key| !key.contains("/manifest/")).collect();
     let now = Bucket::of(&system).objects().await;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod archive;
+mod archive_document;
 mod attack;
 mod breaker;
 mod changes;

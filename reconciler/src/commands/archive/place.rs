@@ -1,16 +1,14 @@
 //! Which archive, and which record of it.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::bail;
 use clap::Args;
 use domain::archive::Place;
 use kafka::topic::Topic;
 use service::exit::ConfigError;
-use service::secret::SecretString;
 
+use crate::commands::replay;
 use crate::s3::Bucket;
 use crate::source::archive::Archive;
 
@@ -24,9 +22,9 @@ pub(super) struct Where {
     /// Prefix of every key
     #[arg(long, env, default_value = "")]
     s3_prefix: String,
-    /// Which topic's archive, where the prefix holds several
-    #[arg(long, value_name = "CLUSTER.TOPICID")]
-    archive: Option<String>,
+    /// Which topic's archive, where several lie under the prefix
+    #[arg(long, value_name = "ID")]
+    topic_id: Option<String>,
 }
 
 impl Where {
@@ -44,67 +42,19 @@ impl Where {
         archive: &Archive<Bucket>,
         topic: Option<&Topic>,
     ) -> anyhow::Result<Place> {
-        let prefix = self.s3_prefix.trim_matches('/');
-        let of = |name: &str| {
-            let slash = if prefix.is_empty() { "" } else { "/" };
-            Place::of_root(prefix, &format!("{prefix}{slash}{name}"))
-        };
-        if let Some(name) = &self.archive {
-            let place = of(name.trim_matches('/'));
-            return place
-                .ok_or_else(|| ConfigError::new("--archive", "is not CLUSTER.TOPICID").into());
-        }
-        if let Some(Topic { cluster_id: cluster, topic_id, .. }) = topic {
-            let (cluster, topic_id) = (cluster.clone(), topic_id.clone());
-            return Ok(Place { prefix: prefix.to_owned(), cluster, topic_id });
-        }
-        let mut places = archive.places().await?;
-        match (places.pop(), places.is_empty()) {
-            (Some(place), true) => Ok(place),
-            (None, _) => bail!("s3://{}/{prefix} holds no archive", self.s3_bucket),
-            (Some(last), false) => {
-                let names = places.iter().chain([&last]);
-                let names: Vec<String> =
-                    names.map(|it| format!("{}.{}", it.cluster, it.topic_id)).collect();
-                let problem = format!("must name one of these: {}", names.join(", "));
-                Err(ConfigError::new("--archive", problem).into())
-            }
+        match (&self.topic_id, topic) {
+            (None, Some(topic)) => Ok(Place {
+                prefix: self.s3_prefix.trim_matches('/').to_owned(),
+                cluster: topic.cluster_id.clone(),
+                topic_id: topic.topic_id.clone(),
+            }),
+            (topic_id, _) => replay::place(archive, topic_id.as_deref()).await,
         }
     }
 
     /// As people write it: `s3://BUCKET/…`.
     pub(super) fn url(&self, place: &Place) -> String {
         format!("s3://{}/{}/", self.s3_bucket.trim(), place.root())
-    }
-}
-
-/// How to reach Kafka, if at all.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Kafka")]
-pub(super) struct Kafka {
-    /// Brokers to begin with, `host:port`, comma separated
-    #[arg(long, env)]
-    kafka_brokers: Option<String>,
-    /// Topic of the raw events
-    #[arg(long, env, default_value = "stripe.raw.v1")]
-    kafka_topic: String,
-    /// librdkafka properties such as TLS and SASL: `key=value`, comma separated or one a line
-    #[arg(long, env, hide_env_values = true)]
-    kafka_config: Option<SecretString>,
-    /// File that holds what `KAFKA_CONFIG` would
-    #[arg(long, env)]
-    kafka_config_file: Option<PathBuf>,
-}
-
-impl Kafka {
-    pub(super) fn options(&self) -> Option<kafka::Options> {
-        let brokers = self.kafka_brokers.clone().filter(|brokers| !brokers.trim().is_empty())?;
-        Some(kafka::Options {
-            kafka_brokers: brokers,
-            kafka_topic: self.kafka_topic.clone(),
-            kafka_config: self.kafka_config.clone(),
-            kafka_config_file: self.kafka_config_file.clone(),
-        })
     }
 }
 

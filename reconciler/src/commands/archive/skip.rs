@@ -105,7 +105,7 @@ async fn skip(arguments: &Arguments) -> anyhow::Result<Outcome> {
             writer.remember(partition, at).await?;
             None
         };
-        let told = told(Some(operation), from, to, key);
+        let told = told(Some(operation), from, to, key.as_deref());
         print(arguments, &told)?;
         Ok((Outcome::Done, told))
     })
@@ -124,7 +124,7 @@ impl Arguments {
     }
 }
 
-fn told(operation: Option<i64>, from: i64, to: i64, manifest: Option<String>) -> Value {
+fn told(operation: Option<i64>, from: i64, to: i64, manifest: Option<&str>) -> Value {
     json!({"operation": operation, "from": from, "to": to.max(from),
         "records": (to - from).max(0), "manifest": manifest})
 }

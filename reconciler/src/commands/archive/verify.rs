@@ -22,7 +22,7 @@ use service::units;
 
 use self::partition::{Scope, Verifier};
 use self::report::Report;
-use super::place::{At, Kafka, Where};
+use super::place::{At, Where};
 use crate::config::{Database, Role};
 use crate::database;
 use crate::fault::insist;
@@ -79,7 +79,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     database: Database,
     #[command(flatten)]
-    kafka: Kafka,
+    kafka: Option<kafka::Options>,
 }
 
 /// Verifies; exit code 3 when something is found.
@@ -90,6 +90,10 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let log = arguments.log(&mut report).await?;
     let place = arguments.archive.place(&archive, log.as_ref().map(Log::topic)).await?;
     let lows: BTreeMap<i32, i64> = match &log {
+        Some(log) if log.topic().topic_id != place.topic_id => {
+            report.not_checked("the log: it is another topic's");
+            BTreeMap::new()
+        }
         Some(log) => log.ends().await?.into_iter().map(|(it, (low, _))| (it, low)).collect(),
         None => BTreeMap::new(),
     };
@@ -152,9 +156,10 @@ impl Arguments {
     }
 
     async fn log(&self, report: &mut Report) -> anyhow::Result<Option<Log>> {
-        let why = match self.kafka.options() {
+        let given = self.kafka.as_ref().filter(|it| !it.kafka_brokers.trim().is_empty());
+        let why = match given {
             _ if self.offline => "--offline",
-            Some(options) => return Ok(Some(Log::open(&options).await?)),
+            Some(options) => return Ok(Some(Log::open(options).await?)),
             None => "KAFKA_BROKERS is not set",
         };
         report.not_checked(&format!("whether the log goes on where the archive ends: {why}"));

@@ -29,6 +29,11 @@ impl Choice {
         self.filter.matches(record) && self.left.fetch_update(order, order, one_less).is_ok()
     }
 
+    /// Whether what is left may hold nothing to take: it came too late, or is too much.
+    pub(super) fn may_end_early(&self) -> bool {
+        self.filter.to.is_some() || self.is_over()
+    }
+
     /// Whether it takes no more.
     pub(super) fn is_over(&self) -> bool {
         self.left.load(Ordering::Relaxed) == 0

@@ -51,6 +51,8 @@ pub(super) struct Lane {
     /// The place that is stored.
     stored: i64,
     stored_at: Instant,
+    /// Where reading is.
+    read_to: i64,
     counts: Counts,
     breaker: Breaker,
 }
@@ -68,7 +70,8 @@ impl Lane {
     pub(super) fn new(work: Arc<Work>, mark: Mark) -> Self {
         let (stored, stored_at) = (mark.range.from, Instant::now());
         let breaker = Breaker::new(work.breaker);
-        Self { range: mark.range, counts: mark.counts, work, stored, stored_at, breaker }
+        let (range, counts) = (mark.range, mark.counts);
+        Self { range, counts, work, stored, stored_at, read_to: stored, breaker }
     }
 
     /// Reads to the end of the range, or until it is told to stop, and notes how far it came.
@@ -89,6 +92,14 @@ impl Lane {
                 break;
             }
         }
+        let (next, to) = (self.read_to, self.range.to);
+        if next < to && !self.work.choice.may_end_early() {
+            let said = format!(
+                "partition {}: it ended at offset {next}, before {to}",
+                self.range.partition
+            );
+            return Err(Fault::halt("reading what is to be replayed", said));
+        }
         // What is left holds nothing that was asked for.
         self.apply(Vec::new(), self.range.to).await.map(drop)
     }
@@ -97,6 +108,7 @@ impl Lane {
     async fn chunk(&mut self, chunk: Chunk) -> Result<bool, Fault> {
         let Chunk { records, erased, next_offset, room: _room } = chunk;
         let end = next_offset.min(self.range.to);
+        self.read_to = end;
         let within = self.range.from..self.range.to;
         let (mut chosen, mut bytes) = (Vec::new(), 0);
         for record in records.into_iter().filter(|record| within.contains(&record.offset)) {

@@ -37,7 +37,8 @@ impl Pace {
         log: Option<Arc<Log>>,
         pool: PgPool,
     ) -> Self {
-        let (send, held) = watch::channel(false);
+        // Nothing is applied before the lag is seen for the first time.
+        let (send, held) = watch::channel(log.is_some() && max_lag.is_some());
         let mut watch = JoinSet::new();
         if let (Some(max_lag), Some(log)) = (max_lag, log) {
             watch.spawn(follow(Lag { log, pool }, max_lag, send));
@@ -88,19 +89,24 @@ impl Rate {
 async fn follow(lag: Lag, max_lag: u64, hold: watch::Sender<bool>) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut was_held = false;
     loop {
         ticks.tick().await;
-        match lag.look().await {
-            Ok(live) => {
-                let holds = live.holds(max_lag);
-                let changed = hold.send_if_modified(|held| std::mem::replace(held, holds) != holds);
-                if changed && holds {
-                    tracing::info!(lag = live.records, max_lag, "waits for live traffic");
-                }
+        let holds = match lag.look().await {
+            Ok(live) => live.holds(max_lag).then_some(live.records),
+            // Nobody is held by what cannot be seen.
+            Err(fault) => {
+                note("replay", &fault, LOOK_EVERY);
+                None
             }
-            // What it was stays; the next tick looks again.
-            Err(fault) => note("replay", &fault, LOOK_EVERY),
+        };
+        if let Some(lag) = holds
+            && !was_held
+        {
+            tracing::info!(lag, max_lag, "waits for live traffic");
         }
+        was_held = holds.is_some();
+        hold.send_replace(was_held);
     }
 }
 

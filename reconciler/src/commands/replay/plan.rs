@@ -162,7 +162,7 @@ impl Plan {
 }
 
 /// The topic's archive under the prefix: the only one, or the one with this topic id.
-pub(super) async fn place(
+pub(crate) async fn place(
     archive: &Archive<Bucket>,
     topic_id: Option<&str>,
 ) -> anyhow::Result<Place> {

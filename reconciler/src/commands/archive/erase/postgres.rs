@@ -5,9 +5,9 @@ use sqlx::{PgConnection, Row as _};
 /// Ids that are told of a table; all rows are counted.
 pub(super) const TOLD: i64 = 20;
 
-/// Rows of one table.
+/// What one table says of them.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(super) struct Spoken {
     pub(super) table: &'static str,
     pub(super) rows: i64,
     pub(super) ids: Vec<String>,
@@ -18,7 +18,7 @@ pub(super) async fn rows(
     connection: &mut PgConnection,
     events: &[String],
     objects: &[String],
-) -> sqlx::Result<Vec<Rows>> {
+) -> sqlx::Result<Vec<Spoken>> {
     // The key of each table comes first in an index.
     let queries = [
         (
@@ -52,7 +52,7 @@ pub(super) async fn rows(
             .await?;
         let rows: i64 = row.try_get("rows")?;
         if rows > 0 {
-            found.push(Rows { table, rows, ids: row.try_get("ids")? });
+            found.push(Spoken { table, rows, ids: row.try_get("ids")? });
         }
     }
     Ok(found)

@@ -10,7 +10,7 @@ use service::exit::Outcome;
 use service::stdout;
 use sqlx::PgPool;
 
-use super::postgres::{self, Rows};
+use super::postgres::{self, Spoken};
 use super::segment::Segment;
 
 /// Places, keys and ids that are kept to be told; all are counted.
@@ -34,7 +34,7 @@ pub(super) struct Summary {
     damage: Option<String>,
     /// First offset of each partition that has no manifest yet.
     reached: BTreeMap<i32, i64>,
-    elsewhere: Vec<Rows>,
+    elsewhere: Vec<Spoken>,
     progress: ProgressBar,
 }
 
@@ -118,7 +118,7 @@ impl Summary {
     }
 
     pub(super) fn document(&self) -> Value {
-        let elsewhere = |it: &Rows| json!({"table": it.table, "rows": it.rows, "ids": it.ids});
+        let elsewhere = |it: &Spoken| json!({"table": it.table, "rows": it.rows, "ids": it.ids});
         let kept = |(key, why): &(String, String)| json!({"key": key, "why": why});
         json!({
             "archive": self.url,
@@ -166,7 +166,7 @@ impl Summary {
             for (partition, next) in &self.reached {
                 writeln!(out, "partition {partition}: looked at what is before offset {next}")?;
             }
-            for Rows { table, rows, ids } in &self.elsewhere {
+            for Spoken { table, rows, ids } in &self.elsewhere {
                 writeln!(out, "still in Postgres: {table}, {rows} rows: {}", ids.join(", "))?;
             }
             writeln!(out, "the topic keeps its records until its retention ends")?;

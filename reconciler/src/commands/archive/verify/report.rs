@@ -15,7 +15,7 @@ const TOLD: usize = 1000;
 /// What a partition has.
 #[derive(Debug, Default)]
 pub(super) struct Partition {
-    partition: i32,
+    number: i32,
     pub(super) segments: usize,
     pub(super) records: usize,
     pub(super) erased: usize,
@@ -25,8 +25,8 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    pub(super) fn new(partition: i32) -> Self {
-        Self { partition, ..Self::default() }
+    pub(super) fn new(number: i32) -> Self {
+        Self { number, ..Self::default() }
     }
 }
 
@@ -107,10 +107,10 @@ impl Report {
     ) {
         self.signatures.add(signatures);
         self.found(findings);
-        let Partition { partition, segments, records, .. } = totals;
+        let Partition { number, segments, records, .. } = totals;
         let found = self.total();
         self.progress.set_message(format!(
-            "partition {partition}: {segments} segments, {records} records; findings so far: {found}"
+            "partition {number}: {segments} segments, {records} records; findings so far: {found}"
         ));
         self.progress.tick();
     }
@@ -153,7 +153,7 @@ impl Report {
 
     fn document(&self, url: &str) -> Value {
         let partition = |it: &Partition| {
-            json!({"partition": it.partition, "segments": it.segments, "records": it.records,
+            json!({"partition": it.number, "segments": it.segments, "records": it.records,
                 "erased": it.erased, "holes": it.holes, "first_offset": it.first_offset,
                 "next_offset": it.next_offset})
         };
@@ -187,7 +187,7 @@ impl Report {
             let [segments, records, erased, holes] = numbers;
             let ends = [offset(it.first_offset), offset(it.next_offset)];
             let [from, to] = ends;
-            let number = it.partition.to_string();
+            let number = it.number.to_string();
             writeln!(out, "{}", row(&[number, segments, records, erased, holes, from, to]))?;
         }
         let Signatures { genuine, refused, no_secret, unsigned } = self.signatures;
@@ -226,5 +226,6 @@ impl Report {
 }
 
 fn row(columns: &[String; 7]) -> String {
-    columns.iter().map(|column| format!("{column:>11}")).collect()
+    let [a, b, c, d, e, f, g] = columns;
+    format!("{a:>9}{b:>10}{c:>11}{d:>9}{e:>7}{f:>12}{g:>12}")
 }
