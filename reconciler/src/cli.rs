@@ -5,7 +5,8 @@ use service::completions;
 use sqlx::PgPool;
 
 use crate::commands::inspect::{self, Inspect};
-use crate::commands::{archive, operations, quarantine, replay};
+use crate::commands::republish::{self, Republish};
+use crate::commands::{archive, operations, quarantine, rebuild, replay};
 use crate::config::{Database, Run};
 use crate::console;
 use crate::database;
@@ -65,6 +66,20 @@ pub(crate) enum Command {
     Console(Box<console::Arguments>),
     /// Print one line an event as it is applied, until interrupted
     Tail(Read),
+    /// Build the state again from the log, in a database beside the live one, and compare
+    ///
+    /// What the live database holds must be what its records, quotes and providers say. This applies
+    /// all records below its positions to an empty database, the archive first and the topic for the
+    /// rest, and compares. Where they differ it names tables and rows, before and after.
+    #[command(after_help = rebuild::EXAMPLES)]
+    Rebuild(Box<rebuild::Arguments>),
+    /// Publish domain events again, from what is known, to one sink
+    ///
+    /// Every fact that may be told is sent as it was: the same id, the same bytes. For a sink that
+    /// was added later, or a consumer that has lost something. What consumers drop as a repetition
+    /// does no harm. What waits in the queue is left alone.
+    #[command(after_help = republish::EXAMPLES)]
+    Republish(Box<Republish>),
     /// Apply records of the past once more, from the topic or the archive
     ///
     /// By the same code as live traffic, beside it or without it, as often as you like.

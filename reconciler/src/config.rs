@@ -383,16 +383,49 @@ impl Sinks {
     }
 }
 
-/// How domain events are sent.
+/// What the sinks are called.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Publish")]
-pub(crate) struct Publish {
+pub(crate) struct Destinations {
     /// Delivery stream of the domain events; required for the sink firehose
     #[arg(long, env)]
     pub(crate) firehose_stream: Option<String>,
     /// Topic of the domain events, for the sink kafka
     #[arg(long, env, default_value = "stripe.domain.v1")]
-    pub(crate) domain_topic: String,
+    domain_topic: String,
+}
+
+impl Destinations {
+    /// The delivery stream.
+    pub(crate) fn stream(&self) -> Result<&str, ConfigError> {
+        let stream = self.firehose_stream.as_deref().unwrap_or_default().trim();
+        if stream.is_empty() {
+            let problem = "is not set; publishing to the sink firehose needs it";
+            return Err(ConfigError::new("FIREHOSE_STREAM", problem));
+        }
+        Ok(stream)
+    }
+
+    /// How to reach the topic of the domain events, by how the raw topic is reached.
+    pub(crate) fn topic(&self, raw: &kafka::Options) -> Result<kafka::Options, ConfigError> {
+        let topic = self.domain_topic.trim();
+        if topic.is_empty() {
+            return Err(ConfigError::new("DOMAIN_TOPIC", "is empty"));
+        }
+        if topic == raw.kafka_topic.trim() {
+            let problem = "is the raw topic (KAFKA_TOPIC); domain events need one of their own";
+            return Err(ConfigError::new("DOMAIN_TOPIC", problem));
+        }
+        Ok(kafka::Options { kafka_topic: topic.to_owned(), ..raw.clone() })
+    }
+}
+
+/// How domain events are sent.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Publish")]
+pub(crate) struct Publish {
+    #[command(flatten)]
+    pub(crate) destinations: Destinations,
     /// How long a publisher holds what it sends; must be longer than a call to a sink may take
     #[arg(long, env, default_value = "60s", value_parser = units::duration)]
     pub(crate) publish_lease: Duration,
@@ -470,21 +503,11 @@ impl Run {
             return Err(ConfigError::new("DOMAIN_SINKS", "names no sink"));
         }
         let publishes = |sink| roles.contains(&Role::Publish) && sinks.contains(&sink);
-        if publishes(Sink::Firehose) && blank(&self.publish.firehose_stream) {
-            return Err(ConfigError::new(
-                "FIREHOSE_STREAM",
-                "is not set; the role publish needs it for the sink firehose",
-            ));
+        if publishes(Sink::Firehose) {
+            self.publish.destinations.stream()?;
         }
         if publishes(Sink::Kafka) {
-            let topic = self.publish.domain_topic.trim();
-            if topic.is_empty() {
-                return Err(ConfigError::new("DOMAIN_TOPIC", "is empty"));
-            }
-            if topic == self.kafka.kafka_topic.trim() {
-                let problem = "is the raw topic (KAFKA_TOPIC); domain events need one of their own";
-                return Err(ConfigError::new("DOMAIN_TOPIC", problem));
-            }
+            self.publish.destinations.topic(&self.kafka)?;
         }
         if self.feed.kafka_group_prefix.trim().is_empty() {
             return Err(ConfigError::new("KAFKA_GROUP_PREFIX", "is empty"));
@@ -584,7 +607,7 @@ mod tests {
         let without = |role: &str| {
             let mut run = run(&[role]);
             run.archive.s3_bucket = None;
-            run.publish.firehose_stream = None;
+            run.publish.destinations.firehose_stream = None;
             run.check().unwrap_err().to_string()
         };
         assert!(without("--roles=archive").starts_with("S3_BUCKET: is not set"));
@@ -607,7 +630,7 @@ mod tests {
     fn each_sink_asks_for_what_it_needs() {
         let publish = |arguments: &[&str]| {
             let mut run = run(&[&["--roles=publish"], arguments].concat());
-            run.publish.firehose_stream = None;
+            run.publish.destinations.firehose_stream = None;
             run.check().map_err(|error| error.to_string())
         };
         let stream = "FIREHOSE_STREAM: is not set";

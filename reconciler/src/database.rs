@@ -50,6 +50,16 @@ pub(crate) fn options(url: &SecretString, purpose: &str) -> Result<PgConnectOpti
         .options([("client_min_messages", "warning")]))
 }
 
+/// The same, with the server's time limits on what the connection does.
+pub(crate) fn limited(options: PgConnectOptions, timeouts: Timeouts) -> PgConnectOptions {
+    let milliseconds = |timeout: Duration| timeout.as_millis().to_string();
+    options.options([
+        ("statement_timeout", milliseconds(timeouts.statement)),
+        ("lock_timeout", milliseconds(timeouts.lock)),
+        ("idle_in_transaction_session_timeout", milliseconds(IDLE_IN_TRANSACTION_TIMEOUT)),
+    ])
+}
+
 /// A pool that connects when it is first used.
 pub fn pool(url: &SecretString, purpose: &str, connections: u32) -> Result<PgPool, ConfigError> {
     pool_with(url, purpose, connections, Timeouts::default())
@@ -77,12 +87,7 @@ pub(crate) fn reading_pool(
 }
 
 fn lazy(options: PgConnectOptions, connections: u32, timeouts: Timeouts) -> PgPool {
-    let milliseconds = |timeout: Duration| timeout.as_millis().to_string();
-    let options = options.options([
-        ("statement_timeout", milliseconds(timeouts.statement)),
-        ("lock_timeout", milliseconds(timeouts.lock)),
-        ("idle_in_transaction_session_timeout", milliseconds(IDLE_IN_TRANSACTION_TIMEOUT)),
-    ]);
+    let options = limited(options, timeouts);
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -90,6 +95,16 @@ fn lazy(options: PgConnectOptions, connections: u32, timeouts: Timeouts) -> PgPo
         .acquire_slow_threshold(ACQUIRE_TIMEOUT)
         .max_lifetime(MAX_LIFETIME)
         .connect_lazy_with(options)
+}
+
+/// A pool whose statements may take as long as they need: for a person who waits for one answer.
+pub(crate) fn patient_pool(
+    url: &SecretString,
+    purpose: &str,
+    connections: u32,
+) -> Result<PgPool, ConfigError> {
+    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+    Ok(pool.connect_lazy_with(options(url, purpose)?))
 }
 
 /// A connection from the pool.

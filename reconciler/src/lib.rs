@@ -27,6 +27,8 @@ mod pipeline;
 mod position;
 mod project;
 mod publish;
+mod rebuild;
+mod republish;
 mod s3;
 mod sample;
 pub mod sink;
@@ -57,6 +59,8 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Inspect(asked) => commands::inspect::run(&asked).await,
             Command::Console(arguments) => console::run(&arguments).await,
             Command::Tail(read) => commands::tail::run(&read).await,
+            Command::Rebuild(arguments) => commands::rebuild::run(&arguments).await,
+            Command::Republish(arguments) => commands::republish::run(&arguments).await,
             Command::Operations(asked) => commands::operations::run(&asked).await,
             Command::Replay { command } => commands::replay::run(*command).await,
             Command::Completions(args) => args.print::<Cli>("reconciler"),

@@ -42,7 +42,7 @@ use crate::store::Store;
 use crate::story::segment;
 
 /// Time for one question about the topic.
-const TOPIC_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const TOPIC_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of a role: one at work, one for what must not wait behind it.
 const CONNECTIONS: u32 = 2;
 
@@ -114,8 +114,7 @@ impl Start {
         let to_kafka = settings.roles().contains(&Role::Publish)
             && settings.sinks.chosen().contains(&Sink::Kafka);
         let domain = if to_kafka {
-            let mut kafka = settings.kafka.clone();
-            settings.publish.domain_topic.trim().clone_into(&mut kafka.kafka_topic);
+            let kafka = settings.publish.destinations.topic(&settings.kafka)?;
             Some(self.topic(&kafka, NEED_BYTES as u64).await?)
         } else {
             None
@@ -232,8 +231,8 @@ impl Start {
             let (outbox, shutdown) = (Outbox::new(self.pool("publish")?, sink), &self.shutdown);
             match (sink, &topics.domain) {
                 (Sink::Firehose, _) => {
-                    let name = settings.firehose_stream.clone().unwrap_or_default();
-                    let stream = DeliveryStream::open(name).await?;
+                    let name = settings.destinations.stream()?;
+                    let stream = DeliveryStream::open(name.to_owned()).await?;
                     roles
                         .start(Role::Publish, publish::run(outbox, stream, work, shutdown.clone()));
                 }

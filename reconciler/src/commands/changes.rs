@@ -78,12 +78,14 @@ fn masked(change: &Change) -> BTreeMap<&str, [Value; 2]> {
         .collect()
 }
 
-fn change_json(change: &Change) -> Value {
+/// A change as JSON.
+pub(crate) fn change_json(change: &Change) -> Value {
     let Change { table, id, kind, .. } = change;
     json!({"table": table, "id": id, "change": kind, "columns": masked(change)})
 }
 
-fn tell_change(out: &mut impl Write, change: &Change) -> io::Result<()> {
+/// A change as text.
+pub(crate) fn tell_change(out: &mut impl Write, change: &Change) -> io::Result<()> {
     let show = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     writeln!(out, "{} {} {}", change.kind, change.table, change.id)?;
     for (name, [before, after]) in masked(change) {

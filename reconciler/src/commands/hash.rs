@@ -7,11 +7,14 @@ use service::exit::Outcome;
 use service::stdout;
 
 use crate::cli::Read;
+use crate::database;
 use crate::hash;
 
 /// Prints `NAME HEX` a line, or one JSON object.
 pub(crate) async fn run(read: &Read) -> anyhow::Result<Outcome> {
-    let mut connection = read.pool("hash")?.acquire().await?;
+    // Every row is read: on a large database that takes longer than a statement may elsewhere.
+    let mut connection =
+        database::patient_pool(&read.database.url()?, "hash", 1)?.acquire().await?;
     let parts = hash::of(&mut connection).await?;
     stdout::print(|out| {
         if read.json {

@@ -24,14 +24,7 @@ pub(crate) async fn run(by: &Operator, settings: &Database) -> anyhow::Result<Ou
     // No statement time-out: building an index on a large table may take long.
     let mut connection =
         PgConnection::connect_with(&options).await.context("connecting to Postgres")?;
-    let before = applied(&mut connection).await.context("reading migrations")?;
-    match MIGRATIONS.run(&mut connection).await {
-        Ok(()) => {}
-        Err(MigrateError::VersionMissing(version)) => bail!("{}", newer(version)),
-        Err(error) => return Err(error).context("migrating"),
-    }
-    let after = applied(&mut connection).await.context("reading migrations")?;
-    let added: Vec<i64> = after.difference(&before).copied().collect();
+    let added = apply(&mut connection).await?;
     if !added.is_empty() {
         let arguments = json!({"migrations": added});
         let id = operation::begin(&mut connection, by, "migrate", arguments).await?;
@@ -40,6 +33,18 @@ pub(crate) async fn run(by: &Operator, settings: &Database) -> anyhow::Result<Ou
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
     stdout::print(|out| writeln!(out, "database is at migration {newest}"))?;
     Ok(Outcome::Done)
+}
+
+/// Applies what is missing, and returns what that was.
+pub(crate) async fn apply(connection: &mut PgConnection) -> anyhow::Result<Vec<i64>> {
+    let before = applied(connection).await.context("reading migrations")?;
+    match MIGRATIONS.run(&mut *connection).await {
+        Ok(()) => {}
+        Err(MigrateError::VersionMissing(version)) => bail!("{}", newer(version)),
+        Err(error) => return Err(error).context("migrating"),
+    }
+    let after = applied(connection).await.context("reading migrations")?;
+    Ok(after.difference(&before).copied().collect())
 }
 
 /// Whether the database has this program's schema. The inner error is the line for the operator.

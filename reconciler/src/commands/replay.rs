@@ -2,7 +2,6 @@
 //! live traffic, which has the right of way. See docs/adr/0021-replay.md.
 
 mod arguments;
-mod ask;
 mod choice;
 mod lane;
 mod pace;
@@ -32,6 +31,7 @@ use self::pace::Pace;
 pub(crate) use self::plan::place;
 use self::plan::{Plan, Source};
 use self::progress::Progress;
+use super::ask::{self, Unasked};
 use crate::aws;
 use crate::fault::{Backoff, Decision, Fault, note};
 use crate::operation::{self, Stopped};
@@ -162,7 +162,13 @@ impl Replay {
             return self.rehearse().await;
         }
         if self.common.resume.is_none() {
-            ask::whether(self.plan.at_most(), &self.common)?;
+            let at_most = self.plan.at_most();
+            let unasked = Unasked {
+                yes: self.common.yes,
+                above: self.common.confirm_above,
+                setting: "REPLAY_CONFIRM_ABOVE",
+            };
+            ask::whether(&format!("Apply up to {at_most} records"), at_most, unasked)?;
         }
         let stop = signals::shutdown_token()?;
         let command = self.plan.source.command();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sqlx::{PgPool, Row as _};
 
+use super::Event;
 use crate::database::{acquire, settle, within};
 use crate::fault::Fault;
 use crate::sink::Sink;
@@ -24,6 +25,12 @@ pub(super) struct Row {
     pub(super) attempts: i32,
     /// How long it had waited when it was claimed.
     pub(super) waited: Duration,
+}
+
+impl Row {
+    pub(super) fn event(&self) -> Event<'_> {
+        Event { subject: &self.subject, payload: &self.payload }
+    }
 }
 
 /// How much waits.

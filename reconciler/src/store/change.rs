@@ -22,7 +22,7 @@ pub struct Change {
 
 impl Change {
     /// What differs between a row before and after; `None` where there is no row, or none differs.
-    pub(super) fn between(
+    pub(crate) fn between(
         table: String,
         id: String,
         before: Option<Map<String, Value>>,

@@ -195,7 +195,8 @@ async fn queue(
     Ok(queued.rows_affected())
 }
 
-fn fact_of_row(row: &PgRow) -> sqlx::Result<Fact> {
+/// A fact from its columns, `created` in Unix seconds.
+pub(crate) fn fact_of_row(row: &PgRow) -> sqlx::Result<Fact> {
     Ok(Fact {
         fact_id: row.try_get("fact_id")?,
         kind: row.try_get("type")?,

@@ -50,6 +50,7 @@ mod row;
 
 pub use change::Change;
 pub use event::{EventKey, Verdict};
+pub(crate) use fact::fact_of_row;
 pub use forecast::{Forecast, Limits, Totals};
 use pace::Steps;
 pub use pace::{Pace, Step};

@@ -15,6 +15,7 @@ mod ingest;
 mod load;
 mod memory;
 mod project;
+mod rebuild;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -53,6 +54,8 @@ enum Command {
     Memory(memory::Args),
     /// Requests to S3 and Firehose, WAL and CPU seconds of a million events
     Cost(cost::Args),
+    /// The state once more from the archive, against live projection of the same records
+    Rebuild(rebuild::Args),
     /// Every benchmark, one after the other
     All(Options),
     /// Sends requests; started by benchmarks
@@ -87,6 +90,7 @@ async fn measure(command: Command) -> anyhow::Result<(Options, Vec<Report>)> {
         Command::E2e(args) => (args.options.clone(), vec![e2e::run(&args).await?]),
         Command::Memory(args) => (args.options.clone(), vec![memory::run(&args).await?]),
         Command::Cost(args) => (args.options.clone(), vec![cost::run(&args).await?]),
+        Command::Rebuild(args) => (args.options.clone(), vec![rebuild::run(&args).await?]),
         Command::All(options) => {
             let reports = vec![
                 ingest::run(&ingest::Args::new(&options)).await.context("ingest")?,
@@ -94,6 +98,7 @@ async fn measure(command: Command) -> anyhow::Result<(Options, Vec<Report>)> {
                 e2e::run(&e2e::Args::new(&options)).await.context("e2e")?,
                 memory::run(&memory::Args::new(&options)).await.context("memory")?,
                 cost::run(&cost::Args::new(&options)).await.context("cost")?,
+                rebuild::run(&rebuild::Args::new(&options)).await.context("rebuild")?,
             ];
             (options, reports)
         }

@@ -1,6 +1,7 @@
 //! `reconciler quarantine` on records that are in quarantine: looked at, tried again, given up.
 
 use std::collections::BTreeMap;
+use std::process::Output;
 use std::time::Duration;
 
 use domain::record::header;
@@ -27,6 +28,14 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("{}{}", self.out, self.err))
     }
@@ -37,19 +46,14 @@ pub(crate) fn quarantine(system: &System, arguments: &[&str]) -> Said {
     let mut env = system.env();
     env.push(("OPERATOR".to_owned(), "ada".to_owned()));
     let arguments: Vec<&str> = ["quarantine"].iter().chain(arguments).copied().collect();
-    let output = run("reconciler", &arguments, &env).unwrap();
-    Said {
-        code: output.status.code(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    Said::of(run("reconciler", &arguments, &env).unwrap())
 }
 
 fn hash(system: &System) -> String {
     system.command("reconciler", &["hash"]).unwrap()
 }
 
-async fn follow(system: &System, name: &str, more: &[(&str, &str)]) {
+pub(crate) async fn follow(system: &System, name: &str, more: &[(&str, &str)]) {
     let run = system.reconciler(name, "project", more).await.unwrap();
     system.caught_up(&["project"], DEADLINE).await.unwrap();
     let status = run.process.terminate(DEADLINE).await.unwrap();
