@@ -279,6 +279,7 @@ mod tests {
                 subject: String::new(),
                 payload: "x".repeat(size),
                 attempts: 1,
+                waited: Duration::ZERO,
             })
             .collect()
     }
