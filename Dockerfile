@@ -7,6 +7,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
+# Shown by the metric service_build_info.
+ARG GIT_COMMIT=unknown
 # The caches outlive the layer, so that a change of one crate compiles that crate only. The binaries
 # are copied out because a cache is no part of the image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

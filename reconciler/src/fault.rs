@@ -1,5 +1,7 @@
 //! Errors that carry a decision. A role never matches on a message: it does what the fault says.
 
+mod cause;
+
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -9,6 +11,7 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use kafka::topic::TopicError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+pub(crate) use self::cause::Cause;
 use crate::metrics;
 
 /// What to do about a fault.
@@ -45,63 +48,6 @@ impl Decision {
             Self::Isolate => "isolate",
             Self::Pause => "pause",
             Self::Halt => "halt",
-        }
-    }
-}
-
-/// Why a transaction must be tried again: the label of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// Two transactions waited for each other.
-    Deadlock,
-    /// PostgreSQL could not put two transactions into an order.
-    Serialization,
-    /// A lock was not available in time.
-    LockTimeout,
-    /// A statement took too long.
-    StatementTimeout,
-    /// The server has no memory, disk or connections left.
-    Resources,
-    /// The server is gone, going, or no longer the primary.
-    Connection,
-    /// No connection of the pool was free in time.
-    Pool,
-    /// Links reached further than what was locked.
-    Links,
-    /// The database had not applied what came before.
-    Behind,
-    /// Anything else.
-    Other,
-}
-
-impl Cause {
-    /// Every cause.
-    pub(crate) const ALL: [Self; 10] = [
-        Self::Deadlock,
-        Self::Serialization,
-        Self::LockTimeout,
-        Self::StatementTimeout,
-        Self::Resources,
-        Self::Connection,
-        Self::Pool,
-        Self::Links,
-        Self::Behind,
-        Self::Other,
-    ];
-
-    /// The label of a metric.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Deadlock => "deadlock",
-            Self::Serialization => "serialization",
-            Self::LockTimeout => "lock_timeout",
-            Self::StatementTimeout => "statement_timeout",
-            Self::Resources => "resources",
-            Self::Connection => "connection",
-            Self::Pool => "pool",
-            Self::Links => "links",
-            Self::Behind => "behind",
-            Self::Other => "other",
         }
     }
 }
@@ -162,7 +108,7 @@ impl Fault {
 
     /// A fault of Postgres, classified by its SQLSTATE.
     pub(crate) fn postgres(doing: &'static str, error: sqlx::Error) -> Self {
-        let (decision, cause) = (of_sqlx(&error), cause(&error));
+        let (decision, cause) = (of_sqlx(&error), Cause::of_sqlx(&error));
         // The server quotes values in its messages about data; ours must not end in a log.
         let values = matches!(&error, sqlx::Error::Database(database)
             if database.code().is_some_and(|code| of_sqlstate(&code) == Decision::Isolate));
@@ -226,28 +172,6 @@ fn of_sqlstate(code: &str) -> Decision {
             // Data the server cannot take; a constraint; a limit of the server's own.
             Some("22" | "23" | "54") => Decision::Isolate,
             _ => Decision::Halt,
-        },
-    }
-}
-
-fn cause(error: &sqlx::Error) -> Cause {
-    use sqlx::Error as E;
-    let code = match error {
-        E::Database(database) => database.code().unwrap_or_default(),
-        E::Io(_) | E::Tls(_) | E::Protocol(_) | E::WorkerCrashed => return Cause::Connection,
-        E::PoolTimedOut => return Cause::Pool,
-        _ => return Cause::Other,
-    };
-    match code.as_ref() {
-        "40P01" => Cause::Deadlock,
-        "55P03" => Cause::LockTimeout,
-        "57014" => Cause::StatementTimeout,
-        "25006" => Cause::Connection,
-        code => match code.get(..2) {
-            Some("40") => Cause::Serialization,
-            Some("53") => Cause::Resources,
-            Some("08" | "57") => Cause::Connection,
-            _ => Cause::Other,
         },
     }
 }
@@ -364,16 +288,6 @@ mod tests {
         for (code, decision) in table {
             assert_eq!(of_sqlstate(code), decision, "{code}");
         }
-    }
-
-    #[test]
-    fn each_cause_of_a_retry_has_a_name_of_its_own() {
-        let names: std::collections::BTreeSet<_> = Cause::ALL.map(Cause::as_str).into();
-        assert_eq!(names.len(), Cause::ALL.len());
-        assert_eq!(cause(&sqlx::Error::PoolTimedOut), Cause::Pool);
-        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        assert_eq!(cause(&sqlx::Error::Io(reset)), Cause::Connection);
-        assert_eq!(cause(&sqlx::Error::RowNotFound), Cause::Other);
     }
 
     #[test]

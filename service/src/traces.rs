@@ -252,11 +252,15 @@ impl Collector {
 impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let sending = self.client.request(request.map(Full::new));
-        let call = self.runtime.spawn(tokio::time::timeout(CALL_TIMEOUT, async {
-            let (head, body) = sending.await?.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES).collect().await?.to_bytes();
-            Ok::<_, HttpError>(Response::from_parts(head, body))
-        }));
+        // Even the timer is made over there: it needs the runtime.
+        let call = self.runtime.spawn(async move {
+            tokio::time::timeout(CALL_TIMEOUT, async {
+                let (head, body) = sending.await?.into_parts();
+                let body = Limited::new(body, ANSWER_BYTES).collect().await?.to_bytes();
+                Ok::<_, HttpError>(Response::from_parts(head, body))
+            })
+            .await
+        });
         let answered = match call.await {
             Ok(Ok(answered)) => answered,
             Ok(Err(elapsed)) => Err(elapsed.into()),
@@ -320,5 +324,33 @@ mod tests {
         assert_eq!(made(Sampling::Parent, None), None);
         assert_eq!(made(Sampling::Parent, place(false)), None);
         assert_eq!(made(Sampling::Parent, place(true)).unwrap().trace_id, 7);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_left_is_sent_before_the_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let (heard, mut requests) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| {
+                let heard = heard.clone();
+                async move {
+                    let path = request.uri().path().to_owned();
+                    let body = request.into_body().collect().await.unwrap().to_bytes();
+                    heard.send((path, body)).unwrap();
+                    Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
+                }
+            });
+            let http = hyper::server::conn::http1::Builder::new();
+            let _ = http.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await;
+        });
+        let options = Options { otel_exporter_otlp_endpoint: Some(endpoint) };
+        let traces = Traces::start(&options, "test", Sampling::Share(1.0)).unwrap();
+        drop(traces.span("work", SpanKind::Server, None, SystemTime::now()));
+        traces.stop().await;
+        let (path, body) = requests.recv().await.unwrap();
+        assert_eq!(path, "/v1/traces");
+        assert!(body.windows(4).any(|part| part == b"work"));
     }
 }

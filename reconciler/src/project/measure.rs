@@ -18,6 +18,10 @@ pub(super) fn measure(records: usize, applied: &Applied, took: Duration) {
     for (verdict, count) in &applied.verdicts {
         metrics::EVENTS.with([verdict.as_str()]).increment(*count);
     }
+    if !applied.quarantined.is_empty() {
+        let reasons = &applied.quarantined;
+        tracing::warn!(role = ROLE, ?reasons, "to quarantine; see `reconciler quarantine list`");
+    }
     for (modelled, count) in &applied.types {
         metrics::EVENT_TYPES.with([modelled.unwrap_or(metrics::OTHER)]).increment(*count);
     }
