@@ -62,6 +62,7 @@ pub enum Steps {
 
 /// One panel.
 #[derive(Debug)]
+#[must_use]
 pub struct Panel {
     kind: Kind,
     pub(crate) title: &'static str,

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 /// Rules that are evaluated together, a file of their own.
 #[derive(Debug)]
+#[must_use]
 pub struct Group {
     /// Name of the group, and of its files.
     pub name: &'static str,
@@ -49,6 +50,7 @@ impl Severity {
 /// What must hold for an alert to fire, and the queries in it whose numbers are judged: a healthy
 /// system answers each of them.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct Condition {
     /// PromQL: no series as long as all is well.
     pub expr: String,
@@ -116,6 +118,7 @@ pub fn is_not(query: &str, value: impl Into<f64>) -> Condition {
 
 /// Something that a person is told.
 #[derive(Debug)]
+#[must_use]
 pub struct Alert {
     /// Its name, and in lower case the anchor of its section in the runbook.
     pub name: &'static str,
@@ -142,6 +145,7 @@ impl Alert {
 
 /// A course of events, and whether the alert fires at the end of it.
 #[derive(Debug)]
+#[must_use]
 pub struct Case {
     /// Time between two values.
     pub step: &'static str,
@@ -155,6 +159,7 @@ pub struct Case {
 
 /// One firing alert.
 #[derive(Debug)]
+#[must_use]
 pub struct Told {
     /// Labels but for name and severity.
     pub labels: Vec<(&'static str, &'static str)>,

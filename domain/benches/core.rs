@@ -87,7 +87,7 @@ fn record(body: Vec<u8>) -> RawRecord {
 fn each(bencher: Bencher, from: From, step: impl Fn(&RawRecord) + Sync) {
     let records = from.records();
     let bytes: usize =
-        records.iter().filter_map(|record| record.value.as_ref()).map(|it| it.len()).sum();
+        records.iter().filter_map(|record| record.value.as_ref()).map(bytes::Bytes::len).sum();
     bencher
         .counter(ItemsCount::new(records.len()))
         .counter(BytesCount::new(bytes))

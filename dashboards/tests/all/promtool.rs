@@ -2,6 +2,7 @@
 
 use dashboards::boards;
 use serde_json::Value;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -47,7 +48,7 @@ fn every_query_of_a_panel_is_promql() {
             let query = target.replace("$__rate_interval", "1m").replace("$job", "x");
             let query = Value::from(query.replace("$instance", "x"));
             count += 1;
-            rules += &format!("      - record: panel{count}\n        expr: {query}\n");
+            writeln!(rules, "      - record: panel{count}\n        expr: {query}").unwrap();
         }
     }
     assert!(count > 80, "{count}");

@@ -18,10 +18,11 @@ fn the_committed_files_are_what_the_code_renders() {
     }
     let rendered: BTreeSet<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     for file in fs::read_dir(directory).unwrap() {
-        let name = file.unwrap().file_name().into_string().unwrap();
-        let is_made = name.ends_with(".yml") || name.ends_with(".json");
+        let path = file.unwrap().path();
+        let is_made = path.extension().is_some_and(|it| it == "yml" || it == "json");
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap();
         assert!(
-            !is_made || rendered.contains(name.as_str()),
+            !is_made || rendered.contains(name),
             "{name} is made by nothing; delete it"
         );
     }

@@ -63,6 +63,7 @@ impl Where {
 /// How to reach Kafka, if at all: every one of its variables may be set without the brokers.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Kafka")]
+#[expect(clippy::struct_field_names, reason = "the names of flags and variables")]
 pub(super) struct Kafka {
     /// Brokers to begin with, `host:port`, comma separated
     #[arg(long, env)]
