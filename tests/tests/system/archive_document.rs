@@ -44,8 +44,8 @@ async fn the_commands_of_the_page_do_what_it_says() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
 
-    let lines: Vec<&str> = said.lines().collect();
-    let (types, signatures) = lines.split_at(lines.len() - 2);
+    let told: Vec<&str> = said.lines().collect();
+    let (types, signatures) = told.split_at(told.len() - 2);
     assert_eq!(signatures[0], signatures[1], "{said}");
     assert_eq!(signatures[0].len(), 64, "{said}");
     let counted: usize = types

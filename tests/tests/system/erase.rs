@@ -227,8 +227,8 @@ async fn records_are_chosen_by_event_and_place_and_a_locked_bucket_says_so() {
     // A bucket that will not let an older version go.
     let hold = ObjectLockLegalHold::builder().status(ObjectLockLegalHoldStatus::On).build();
     let (s3, bucket) = (&system.stack.aws.s3, &system.stack.archive_bucket);
-    let held = s3.put_object_legal_hold().bucket(bucket).key(damaged.as_str()).legal_hold(hold);
-    held.send().await.unwrap();
+    let put = s3.put_object_legal_hold().bucket(bucket).key(damaged.as_str()).legal_hold(hold);
+    put.send().await.unwrap();
     let arguments = ["erase", "--at", &ends[0], "--reason", "why", "--yes", "--json"];
     let (code, said) = command(&system, &arguments);
     let said: Value = serde_json::from_str(&said).unwrap();

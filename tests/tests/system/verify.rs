@@ -14,6 +14,9 @@ use serde_json::Value;
 
 use crate::raw;
 
+/// Objects by key.
+pub(crate) type Objects = BTreeMap<String, Vec<u8>>;
+
 const DEADLINE: Duration = Duration::from_mins(1);
 
 fn events(seed: u64, lives: usize) -> Vec<Event> {
@@ -32,7 +35,7 @@ impl<'a> Bucket<'a> {
         Self { system, name: system.stack.archive_bucket.clone() }
     }
 
-    pub(crate) async fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) async fn objects(&self) -> Objects {
         let aws = &self.system.stack.aws;
         let mut objects = BTreeMap::new();
         for (key, _) in aws.list(&self.name, &format!("{}/", self.system.id)).await.unwrap() {
@@ -53,7 +56,7 @@ impl<'a> Bucket<'a> {
     }
 
     /// Brings the bucket from one state to another.
-    async fn change(&self, from: &BTreeMap<String, Vec<u8>>, to: &BTreeMap<String, Vec<u8>>) {
+    async fn change(&self, from: &Objects, to: &Objects) {
         for key in from.keys().filter(|key| !to.contains_key(*key)) {
             self.delete(key).await;
         }
@@ -170,10 +173,10 @@ async fn a_whole_archive_verifies_whatever_died_while_it_was_written() {
 }
 
 /// What is done to an archive, and what must be found: code, key and offset.
-type Damage = (&'static str, BTreeMap<String, Vec<u8>>, String, Option<i64>);
+type Damage = (&'static str, Objects, String, Option<i64>);
 
 /// The manifests of partition 0, by key.
-fn manifests(objects: &BTreeMap<String, Vec<u8>>) -> Vec<(String, Manifest)> {
+fn manifests(objects: &Objects) -> Vec<(String, Manifest)> {
     let of_0 = objects.iter().filter(|(key, _)| key.contains("/manifest/partition=0/"));
     of_0.map(|(key, json)| (key.clone(), Manifest::from_json(json).unwrap())).collect()
 }
@@ -193,13 +196,13 @@ fn without(object: &[u8], offset: i64) -> Vec<u8> {
     lines.split_inclusive(|byte| *byte == b'\n').filter(is_other).collect::<Vec<_>>().concat()
 }
 
-fn damages(whole: &BTreeMap<String, Vec<u8>>) -> Vec<Damage> {
+fn damages(whole: &Objects) -> Vec<Damage> {
     let manifests = manifests(whole);
     let (key, manifest) = &manifests[1];
     let segment = manifest.segment.clone().unwrap();
     let (first, last) = (manifest.first_offset, manifest.last_offset);
     let mut damages: Vec<Damage> = Vec::new();
-    let mut damage = |code, key: &str, offset, change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| {
+    let mut damage = |code, key: &str, offset, change: &dyn Fn(&mut Objects)| {
         let mut objects = whole.clone();
         change(&mut objects);
         damages.push((code, objects, key.to_owned(), offset));
@@ -249,7 +252,7 @@ fn damages(whole: &BTreeMap<String, Vec<u8>>) -> Vec<Damage> {
     });
     damage("head_missing", key, Some(first), &|objects| drop(objects.remove(&manifests[0].0)));
     // A record is taken out and its manifest written anew: the next manifest knows.
-    let rewrite = |objects: &mut BTreeMap<String, Vec<u8>>, offset| {
+    let rewrite = |objects: &mut Objects, offset| {
         let shorter = without(&objects[&segment], offset);
         let cut = Segment::parse(shorter.clone()).unwrap();
         let (topic, previous) = (&manifest.topic, manifest.previous);

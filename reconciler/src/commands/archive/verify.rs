@@ -22,7 +22,7 @@ use service::units;
 
 use self::partition::{Scope, Verifier};
 use self::report::Report;
-use super::place::{At, Where};
+use super::place::{At, Kafka, Where};
 use crate::config::{Database, Role};
 use crate::database;
 use crate::fault::insist;
@@ -79,7 +79,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     database: Database,
     #[command(flatten)]
-    kafka: Option<kafka::Options>,
+    kafka: Kafka,
 }
 
 /// Verifies; exit code 3 when something is found.
@@ -156,10 +156,9 @@ impl Arguments {
     }
 
     async fn log(&self, report: &mut Report) -> anyhow::Result<Option<Log>> {
-        let given = self.kafka.as_ref().filter(|it| !it.kafka_brokers.trim().is_empty());
-        let why = match given {
+        let why = match self.kafka.options() {
             _ if self.offline => "--offline",
-            Some(options) => return Ok(Some(Log::open(options).await?)),
+            Some(options) => return Ok(Some(Log::open(&options).await?)),
             None => "KAFKA_BROKERS is not set",
         };
         report.not_checked(&format!("whether the log goes on where the archive ends: {why}"));

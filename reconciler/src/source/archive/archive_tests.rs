@@ -165,7 +165,7 @@ async fn whatever_is_damaged_is_named() {
             });
         }),
         ("the segment is missing", segment_key(5), |it| {
-            drop(it.store.objects().remove(&segment_key(5)))
+            drop(it.store.objects().remove(&segment_key(5)));
         }),
         ("nothing lists the records up to offset 11", manifest(5), |it| {
             drop(it.store.objects().remove(&place().manifest_key(0, 5)));

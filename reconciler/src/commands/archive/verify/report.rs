@@ -226,6 +226,6 @@ impl Report {
 }
 
 fn row(columns: &[String; 7]) -> String {
-    let [a, b, c, d, e, f, g] = columns;
-    format!("{a:>9}{b:>10}{c:>11}{d:>9}{e:>7}{f:>12}{g:>12}")
+    let [partition, segments, records, erased, holes, from, to] = columns;
+    format!("{partition:>9}{segments:>10}{records:>11}{erased:>9}{holes:>7}{from:>12}{to:>12}")
 }
