@@ -42,6 +42,8 @@ use crate::source::topic::{Log, Part};
 use crate::store::Store;
 use crate::store::replay::{self as position, Counts};
 
+/// Records in a transaction while live ones may wait for it.
+const BATCH_BESIDE_LIVE: usize = 200;
 /// How often reading starts over from the stored place after a connection to Postgres broke.
 const MAX_STARTS: u32 = 20;
 
@@ -140,7 +142,7 @@ async fn archive(arguments: ArchiveArguments) -> anyhow::Result<Outcome> {
             Plan::of_archive(archive, place, ahead, &partitions, filter).await?
         }
     };
-    let log = match &kafka {
+    let log = match &kafka.options() {
         Some(kafka) => Some(Arc::new(Log::open(kafka).await?)),
         None => None,
     };
@@ -227,6 +229,13 @@ impl Replay {
         let ranges: Vec<_> = marks.iter().map(|mark| mark.range).collect();
         let queues = self.plan.source.read(&ranges, &self.plan.asked.filter).await?;
         let (common, beside) = (&self.common, &self.common.beside);
+        let batch_records = match beside.batch_records {
+            Some(records) => records,
+            None if position::is_beside_live(&self.pool, self.plan.source.log()).await? => {
+                BATCH_BESIDE_LIVE
+            }
+            None => common.project.batch().records,
+        };
         let progress = Arc::new(Progress::new(&marks));
         let max_lag = Some(beside.max_live_lag);
         let pace = Pace::new(beside.max_rate, max_lag, self.log.clone(), self.pool.clone());
@@ -235,7 +244,7 @@ impl Replay {
             store: self.store()?,
             operation,
             choice,
-            batch: (beside.batch_records, common.project.batch().bytes),
+            batch: (batch_records, common.project.batch().bytes),
             breaker: common.breaker.limits(),
             workers: Semaphore::new(beside.workers().into()),
             pace: pace.clone(),

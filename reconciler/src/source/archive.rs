@@ -110,7 +110,8 @@ impl<S: ObjectStore> Archive<S> {
     ) -> Result<Option<(Manifest, Manifest)>, ReadError> {
         let mut chain = self.chain(place, partition, Start::Beginning, None).await?;
         let Some(first) = self.next(&mut chain).await? else { return Ok(None) };
-        let mut chain = self.chain(place, partition, Start::Offset(i64::MAX), None).await?;
+        let newest = self.newest_manifest(place, partition, first.first_offset).await?;
+        let mut chain = Chain::new(place.clone(), partition, newest, None);
         let last = self.next(&mut chain).await?.unwrap_or_else(|| first.clone());
         Ok(Some((first, last)))
     }

@@ -156,6 +156,24 @@ pub(crate) async fn load(pool: &PgPool, operation: i64) -> Result<Vec<Mark>, Fau
     settle(connection, "reading where a replay is", rows).await
 }
 
+/// Whether the role project of this topic has been at work within the last minute.
+pub(crate) async fn is_beside_live(
+    pool: &PgPool,
+    (cluster, topic_id): (&str, &str),
+) -> Result<bool, Fault> {
+    let mut connection = database::acquire(pool).await?;
+    let is_live = sqlx::query_scalar(
+        "select exists (select from pay.position
+           where role = 'project' and cluster = $1 and topic_id = $2
+             and updated_at > clock_timestamp() - interval '1 minute')",
+    )
+    .bind(cluster)
+    .bind(topic_id)
+    .fetch_one(&mut *connection);
+    let is_live = within(is_live).await;
+    settle(connection, "looking for live traffic", is_live).await
+}
+
 impl Store {
     /// Applies records of the past: all of it or none. No role's position moves; the replay's own
     /// does, if it is given. A batch that trips the breaker is rolled back and the fault halts, but

@@ -63,7 +63,7 @@ pub(crate) struct ArchiveArguments {
     #[command(flatten)]
     pub(super) common: Common,
     #[command(flatten)]
-    pub(super) kafka: Option<kafka::Options>,
+    pub(super) kafka: config::Kafka,
 }
 
 /// What both have.
@@ -109,9 +109,10 @@ pub(super) struct Beside {
     /// Partitions that are applied at the same time; without it, one for each core
     #[arg(long, env = "REPLAY_WORKERS")]
     pub(super) workers: Option<u16>,
-    /// Records in one transaction, fewer than live ones so that those wait less
-    #[arg(long, env = "REPLAY_BATCH_RECORDS", value_name = "RECORDS", default_value_t = 200)]
-    pub(super) batch_records: usize,
+    /// Records in one transaction; without it, 200 beside a role project that is at work, so that it
+    /// waits less, else `PROJECT_BATCH_RECORDS`
+    #[arg(long, env = "REPLAY_BATCH_RECORDS", value_name = "RECORDS")]
+    pub(super) batch_records: Option<usize>,
     /// Most records a second; without it, as fast as it goes
     #[arg(long, env = "REPLAY_MAX_RATE", value_name = "RECORDS")]
     pub(super) max_rate: Option<u32>,
@@ -140,7 +141,7 @@ impl Common {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.breaker.check()?;
         self.project.settings(self.livemode)?;
-        if self.beside.batch_records == 0 {
+        if self.beside.batch_records == Some(0) {
             return Err(ConfigError::new("REPLAY_BATCH_RECORDS", "must not be 0"));
         }
         if self.beside.max_rate == Some(0) {

@@ -39,7 +39,7 @@ impl Replay {
                         counts.skipped += 1;
                     }
                 }
-                for records in chosen.chunks(self.common.beside.batch_records) {
+                for records in chosen.chunks(self.common.project.batch().records) {
                     let item = |record: &RawRecord| Item {
                         outcome: decode(record, store.settings()),
                         record: record.clone(),

@@ -6,6 +6,11 @@ use super::{Archive, Moment, SKEW_MS};
 use crate::fault::Fault;
 use crate::s3::ObjectStore;
 
+/// How many offsets the first look reaches: as many keys as S3 lists at once, at most.
+const REACH: i64 = 1000;
+/// How much further each look reaches than the one before.
+const GROWTH: i64 = 8;
+
 impl<S: ObjectStore> Archive<S> {
     /// The last manifest that begins at or before an offset.
     pub(crate) async fn manifest_of(
@@ -17,6 +22,26 @@ impl<S: ObjectStore> Archive<S> {
         let prefix = place.manifest_prefix(partition);
         let list = async |after: &str| self.list(&prefix, after).await;
         last_manifest(place, partition, offset, list).await
+    }
+
+    /// The last manifest of all, where there is one that begins at `first`. Looking for it from the
+    /// greatest offset there can be would ask far more often.
+    pub(super) async fn newest_manifest(
+        &self,
+        place: &Place,
+        partition: i32,
+        first: i64,
+    ) -> Result<Option<String>, Fault> {
+        let prefix = place.manifest_prefix(partition);
+        let mut reach = REACH;
+        loop {
+            let end = first.saturating_add(reach);
+            let behind = self.list(&prefix, &place.manifest_key(partition, end)).await?;
+            if behind.is_empty() {
+                return self.manifest_of(place, partition, end).await;
+            }
+            reach = reach.saturating_mul(GROWTH);
+        }
     }
 
     /// A manifest with no record of this time or later before it. The first segment of its day or
@@ -61,10 +86,6 @@ pub(crate) async fn last_manifest(
     offset: i64,
     mut list: impl AsyncFnMut(&str) -> Result<Vec<String>, Fault>,
 ) -> Result<Option<String>, Fault> {
-    /// How many offsets the first look reaches back: as many keys as S3 lists at once, at most.
-    const REACH: i64 = 1000;
-    /// How much further each look reaches back than the one before.
-    const GROWTH: i64 = 8;
     let end = place.manifest_key(partition, offset);
     let mut reach = REACH;
     loop {
