@@ -1,8 +1,4 @@
 //! Which archive, and which record of it.
-#![expect(
-    clippy::struct_field_names,
-    reason = "the field names are the names of flags and variables"
-)]
 
 use std::fmt;
 use std::str::FromStr;
