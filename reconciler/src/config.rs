@@ -155,6 +155,37 @@ impl Feed {
     }
 }
 
+/// How to reach Kafka, if at all: every one of its variables may be set without the brokers.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Kafka")]
+pub(crate) struct Kafka {
+    /// Brokers to begin with, `host:port`, comma separated
+    #[arg(long, env)]
+    kafka_brokers: Option<String>,
+    /// Topic of the raw events
+    #[arg(long, env, default_value = "stripe.raw.v1")]
+    kafka_topic: String,
+    /// librdkafka properties such as TLS and SASL: `key=value`, comma separated or one a line
+    #[arg(long, env, hide_env_values = true)]
+    kafka_config: Option<SecretString>,
+    /// File that holds what `KAFKA_CONFIG` would
+    #[arg(long, env)]
+    kafka_config_file: Option<PathBuf>,
+}
+
+impl Kafka {
+    /// None without brokers.
+    pub(crate) fn options(&self) -> Option<kafka::Options> {
+        let brokers = self.kafka_brokers.clone().filter(|brokers| !brokers.trim().is_empty())?;
+        Some(kafka::Options {
+            kafka_brokers: brokers,
+            kafka_topic: self.kafka_topic.clone(),
+            kafka_config: self.kafka_config.clone(),
+            kafka_config_file: self.kafka_config_file.clone(),
+        })
+    }
+}
+
 /// How to reach Postgres.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Postgres")]

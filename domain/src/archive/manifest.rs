@@ -122,7 +122,7 @@ impl Manifest {
             count: 0,
             bytes: 0,
             previous,
-            list_hash: hole_hash(previous, first_offset, last_offset, &hole),
+            list_hash: hole_hash(previous, (first_offset, last_offset), topic, &hole),
             records: Vec::new(),
             hole: Some(hole),
         }
@@ -153,8 +153,8 @@ impl Manifest {
         let list_hash = match &manifest.hole {
             None => list_hash(manifest.previous, &manifest.records),
             Some(hole) => {
-                let (first, last) = (manifest.first_offset, manifest.last_offset);
-                hole_hash(manifest.previous, first, last, hole)
+                let ends = (manifest.first_offset, manifest.last_offset);
+                hole_hash(manifest.previous, ends, &manifest.topic, hole)
             }
         };
         if list_hash != manifest.list_hash {
@@ -215,11 +215,12 @@ fn list_hash(previous: Option<Sha256Hash>, records: &[Listed]) -> Sha256Hash {
 }
 
 /// SHA-256 over: 3 and the previous hash, or 2 where there is none; first and last offset (8 bytes
-/// each, big endian); then the SHA-256 of each of reason, by and at.
+/// each, big endian); then the SHA-256 of each of topic, reason, by and at. No line speaks for a hole, so
+/// its hash covers what else there is.
 fn hole_hash(
     previous: Option<Sha256Hash>,
-    first_offset: i64,
-    last_offset: i64,
+    (first_offset, last_offset): (i64, i64),
+    topic: &str,
     hole: &Hole,
 ) -> Sha256Hash {
     let mut hasher = Sha256::new();
@@ -232,7 +233,7 @@ fn hole_hash(
     }
     hasher.update(first_offset.to_be_bytes());
     hasher.update(last_offset.to_be_bytes());
-    for text in [&hole.reason, &hole.by, &hole.at] {
+    for text in [topic, &hole.reason, &hole.by, &hole.at] {
         hasher.update(Sha256::digest(text));
     }
     Sha256Hash(hasher.finalize().into())
@@ -299,7 +300,13 @@ mod tests {
         let error = Manifest::from_json(&altered.to_json()).unwrap_err();
         assert!(matches!(error, ManifestError::ListHash), "{error}");
         let longer = Manifest { last_offset: 10, ..whole.clone() };
-        assert!(matches!(Manifest::from_json(&longer.to_json()), Err(ManifestError::ListHash)));
+        let foreign = Manifest { topic: "u".to_owned(), ..whole.clone() };
+        for altered in [longer, foreign] {
+            assert!(matches!(
+                Manifest::from_json(&altered.to_json()),
+                Err(ManifestError::ListHash)
+            ));
+        }
         assert_ne!(whole.list_hash, hole(Some(whole.list_hash)).list_hash);
     }
 

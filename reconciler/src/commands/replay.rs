@@ -142,7 +142,7 @@ async fn archive(arguments: ArchiveArguments) -> anyhow::Result<Outcome> {
             Plan::of_archive(archive, place, ahead, &partitions, filter).await?
         }
     };
-    let log = match &kafka {
+    let log = match &kafka.options() {
         Some(kafka) => Some(Arc::new(Log::open(kafka).await?)),
         None => None,
     };

@@ -22,8 +22,8 @@ use service::units;
 
 use self::partition::{Scope, Verifier};
 use self::report::Report;
-use super::place::{At, Kafka, Where};
-use crate::config::{Database, Role};
+use super::place::{At, Where};
+use crate::config::{Database, Kafka, Role};
 use crate::database;
 use crate::fault::insist;
 use crate::position::Positions;

@@ -63,7 +63,7 @@ pub(crate) struct ArchiveArguments {
     #[command(flatten)]
     pub(super) common: Common,
     #[command(flatten)]
-    pub(super) kafka: Option<kafka::Options>,
+    pub(super) kafka: config::Kafka,
 }
 
 /// What both have.
