@@ -200,7 +200,8 @@ impl Store {
             match settle(connection, "applying a batch", attempt).await? {
                 Ok(applied) => return Ok(applied),
                 Err(Setback::Tripped(trip)) => return Err(self.pause(&trip, batch).await?),
-                Err(setback) => related.extend(setback.missing()?),
+                // What these lead to in turn would be the next attempt's setback.
+                Err(setback) => related.extend(self.related(setback.missing()?).await?),
             }
         }
         Err(Fault::retry("locking aggregates", "their links kept growing"))
