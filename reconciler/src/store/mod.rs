@@ -223,8 +223,9 @@ impl Store {
                     return Err(Fault::halt("judging a batch", trip.to_string()));
                 }
                 Err(Setback::Tripped(trip)) => return Err(self.pause(&trip, batch).await?),
+                // What these lead to in turn would be the next attempt's setback.
                 Err(setback) => {
-                    related.extend(setback.missing()?);
+                    related.extend(self.related(setback.missing()?).await?);
                     metrics::TRANSACTION_RETRIES.with([Cause::Links.as_str()]).increment(1);
                 }
             }
