@@ -23,8 +23,24 @@ const ROLE: Label = Label::one_of("role", || Role::ALL.map(Role::as_str).to_vec(
 const READER: Label = Label::one_of("role", || vec!["project", "archive"]);
 /// The role that the breaker pauses.
 const PAUSES: Label = Label::one_of("role", || vec!["project"]);
-const WHERE: Label =
-    Label::one_of("role", || vec!["start", "project", "archive", "publish", "sample"]);
+/// The roles, and whatever else tries again. What commands count is not exported.
+const WHERE: Label = Label::one_of("role", || {
+    vec![
+        "start",
+        "project",
+        "archive",
+        "publish",
+        "sample",
+        "console",
+        "replay",
+        "redrive",
+        "rebuild",
+        "republish",
+        "archive-reader",
+        "archive-erase",
+        "topic-reader",
+    ]
+});
 const DECISION: Label = Label::one_of("decision", || Decision::ALL.map(Decision::as_str).to_vec());
 const CAUSE: Label = Label::one_of("reason", || Cause::ALL.map(Cause::as_str).to_vec());
 const PARTITION: Label = Label::number("partition", "partition of the raw topic");

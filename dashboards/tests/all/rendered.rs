@@ -21,9 +21,6 @@ fn the_committed_files_are_what_the_code_renders() {
         let path = file.unwrap().path();
         let is_made = path.extension().is_some_and(|it| it == "yml" || it == "json");
         let name = path.file_name().and_then(|name| name.to_str()).unwrap();
-        assert!(
-            !is_made || rendered.contains(name),
-            "{name} is made by nothing; delete it"
-        );
+        assert!(!is_made || rendered.contains(name), "{name} is made by nothing; delete it");
     }
 }
