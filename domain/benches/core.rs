@@ -86,8 +86,7 @@ fn record(body: Vec<u8>) -> RawRecord {
 /// Runs a step for every body; counts bodies and their bytes.
 fn each(bencher: Bencher, from: From, step: impl Fn(&RawRecord) + Sync) {
     let records = from.records();
-    let bytes: usize =
-        records.iter().filter_map(|record| record.value.as_ref()).map(bytes::Bytes::len).sum();
+    let bytes: usize = records.iter().map(|record| body(record).len()).sum();
     bencher
         .counter(ItemsCount::new(records.len()))
         .counter(BytesCount::new(bytes))
