@@ -191,7 +191,6 @@ async fn every_query_answers_and_alerts_see_what_fails() {
     it.aws_away().await;
     it.postgres_restless().await;
     it.project_gone().await;
-    it.late_rows().await;
     it.paused().await;
     it.every_query_answers().await;
     good.abort();

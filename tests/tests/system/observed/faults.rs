@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dashboards::query::in_rule;
+use dashboards::signals;
 use domain::record::header;
 use domain::signature::sign;
 use harness::stack::eventually;
@@ -81,12 +83,14 @@ impl Watched {
         self.sees(&wanted).await;
         self.blames("Money").await;
         self.sql("delete from pay.outbox where event_id = 'e'").await;
+        self.sql("delete from pay.rederive where id = 'qte_bad'").await;
     }
 
     pub(super) async fn aws_away(&self) {
         self.way.shut();
         self.sees(&["S3Failing", "FirehoseFailing"]).await;
         self.blames("AWS").await;
+        self.late_rows().await;
         self.sql(
             "update pay.outbox set created_at = now() - interval '1 hour' where sink = 'firehose'",
         )
@@ -128,16 +132,29 @@ impl Watched {
         }
         self.sees(&["ProcessRestarts"]).await;
         self.kill_project();
-        self.sees(&["ProcessDown", "DeadPartition"]).await;
+        self.sees(&["ProcessDown"]).await;
+        self.nobody_consumes("project").await;
         self.blames("Us").await;
         self.start_project();
     }
 
+    /// What another process reads of the positions shows partitions that nobody has.
+    async fn nobody_consumes(&self, role: &str) {
+        let lag = |query: &str| in_rule(query).replace('}', &format!(r#", role="{role}"}}"#));
+        let consumed = lag(signals::CONSUMED_LAG);
+        let dead = format!("{} > 0 unless {consumed} > 0", lag(signals::PARTITION_LAG));
+        let look = async || {
+            let partitions = self.prometheus.query(&dead).await?.len();
+            Ok((partitions == 0).then(|| format!("nothing: {dead}")))
+        };
+        eventually(DEADLINE, look).await.unwrap();
+    }
+
     /// Webhooks that were received a minute before they could be read.
-    pub(super) async fn late_rows(&self) {
+    async fn late_rows(&self) {
         let received = (now() - 60) * 1000;
         let received = received.to_string();
-        let lives = Stripe::new(99, 1_760_000_000).mixed(40);
+        let lives = Stripe::new(99, 1_760_000_000).mixed(400);
         let events = lives.iter().flat_map(|life| &life.events);
         let records = events.map(|event| {
             let at = Header { key: header::RECEIVED_AT, value: Some(&received) };
