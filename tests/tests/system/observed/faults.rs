@@ -71,15 +71,22 @@ impl Watched {
         raw::write(&self.system, [(0, headers, Some(b"<html>".to_vec()))]).await;
         for statement in [
             "insert into pay.rederive (kind, id, refused) values ('quote', 'qte_bad', 'test')",
-            "insert into pay.discrepancy (kind, object_id, ours, theirs, first_seen)
-             values ('quote_sums', 'pi_old', '1', '2', now() - interval '2 days')",
+            "insert into pay.discrepancy (kind, account, object_id, ours, theirs, first_seen)
+             select 'quote_sums', account, stripe_pi, '1', '2', now() - interval '2 days'
+             from pay.txn where captured_cents > 0 and stripe_pi is not null
+             on conflict do nothing",
             "insert into pay.outbox (sink, event_id, fact_id, type, subject, payload, leased_until)
              values ('kafka', 'e', 'f', 'payment.captured', 's', '{}', 'infinity')",
         ] {
             self.sql(statement).await;
         }
-        let wanted =
-            ["RecordsInQuarantine", "InputsRefused", "DiscrepancyOld", "DomainEventTooLarge"];
+        let wanted = [
+            "RecordsInQuarantine",
+            "InputsRefused",
+            "DiscrepancyOld",
+            "DiscrepancyLarge",
+            "DomainEventTooLarge",
+        ];
         self.sees(&wanted).await;
         self.blames("Money").await;
         self.sql("delete from pay.outbox where event_id = 'e'").await;
@@ -119,7 +126,7 @@ impl Watched {
     pub(super) async fn project_gone(&mut self) {
         for restarts in 1..=3 {
             self.kill_project();
-            self.start_project();
+            self.start_project("project");
             let instance = self.project_admin;
             let started = format!(
                 r#"changes(process_start_time_seconds{{instance="{instance}"}}[10m]) >= {restarts}"#
@@ -135,7 +142,7 @@ impl Watched {
         self.sees(&["ProcessDown"]).await;
         self.nobody_consumes("project").await;
         self.blames("Us").await;
-        self.start_project();
+        self.start_project("project");
     }
 
     /// What another process reads of the positions shows partitions that nobody has.
@@ -181,7 +188,8 @@ impl Watched {
         self.system.caught_up(&["archive"], DEADLINE).await.unwrap();
         let end = self.system.topic.ends().await.unwrap()[0];
         self.system.topic.delete_before(0, end).await.unwrap();
-        self.start_project();
+        // A process ends with its last role, and then nothing tells of a halt.
+        self.start_project("project,publish");
         self.sees(&["RecordsLost", "RoleHalted"]).await;
         self.blames("Us").await;
     }
