@@ -49,8 +49,8 @@ pub const LAG_RECORDS: u32 = 50_000;
 pub const ARCHIVE_LAG_SECONDS: u32 = 1800;
 /// Age of the oldest domain event that waits for a sink.
 pub const OUTBOX_SECONDS: u32 = 900;
-/// A partition has lag and its position has not moved for this long: nobody consumes it.
-pub const DEAD_PARTITION_FOR: &str = "10m";
+/// A partition has had lag that never fell, for five minutes and this long: nobody consumes it.
+pub const DEAD_PARTITION_FOR: &str = "5m";
 
 /// Age of the oldest open discrepancy.
 pub const DISCREPANCY_SECONDS: u32 = 24 * 3600;

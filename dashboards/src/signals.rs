@@ -72,6 +72,12 @@ pub const ARCHIVE_LAG: &str = r#"max(reconciler_lag_seconds{<reconciler>, role="
 /// Records of each partition that each role has yet to do, whether or not somebody consumes it.
 pub const PARTITION_LAG: &str =
     "max by (role, partition) (reconciler_position_lag_records{<reconciler>})";
+/// The least of that in five minutes: above 0 nobody, or somebody too slow, has the partition.
+pub const PARTITION_LEAST_LAG: &str =
+    "min by (role, partition) (min_over_time(reconciler_position_lag_records{<reconciler>}[5m]))";
+/// How often it fell in five minutes: whoever works on a partition makes it fall.
+pub const PARTITION_FALLS: &str =
+    "max by (role, partition) (resets(reconciler_position_lag_records{<reconciler>}[5m]))";
 /// Records of each partition that its consumer has yet to do; nothing where nobody consumes it.
 pub const CONSUMED_LAG: &str = "max by (role, partition) (reconciler_lag_records{<reconciler>})";
 /// Records that retention deleted before a role had read them.

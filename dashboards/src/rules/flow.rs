@@ -1,14 +1,14 @@
 //! Whether what was received gets on: to rows, to the archive, to the sinks.
 
 use super::burn::{Objective, Words};
-use crate::rule::{Alert, Case, Group, Severity, above};
+use crate::rule::{Alert, Case, Group, Severity, above, is};
 use crate::settings::{
     ARCHIVE_LAG_SECONDS, DEAD_PARTITION_FOR, LAG_RECORDS as MAX_RECORDS, LAG_SECONDS,
     OUTBOX_SECONDS, PUBLISH_OBJECTIVE, PUBLISH_SECONDS, ROWS_OBJECTIVE, ROWS_SECONDS,
 };
 use crate::signals::{
-    ARCHIVE_LAG, CONSUMED_LAG, LAG_RECORDS, LOST, OUTBOX_AGE, OUTBOX_PARKED, PARTITION_LAG,
-    PROJECTION_LAG, PUBLISHED, PUBLISHED_IN_TIME, ROWS, ROWS_IN_TIME,
+    ARCHIVE_LAG, CONSUMED_LAG, LAG_RECORDS, LOST, OUTBOX_AGE, OUTBOX_PARKED, PARTITION_FALLS,
+    PARTITION_LEAST_LAG, PROJECTION_LAG, PUBLISHED, PUBLISHED_IN_TIME, ROWS, ROWS_IN_TIME,
 };
 
 /// A webhook's row is there in time.
@@ -193,7 +193,9 @@ fn dead_partition() -> Alert {
     Alert {
         name: "DeadPartition",
         severity: Severity::Page,
-        condition: above(PARTITION_LAG, 0).unless_on("role, partition", above(CONSUMED_LAG, 0)),
+        condition: above(PARTITION_LEAST_LAG, 0)
+            .and_on("role, partition", is(PARTITION_FALLS, 0))
+            .unless_on("role, partition", above(CONSUMED_LAG, 0)),
         hold: DEAD_PARTITION_FOR,
         summary: "Nobody consumes partition {{ $labels.partition }} for the role {{ $labels.role }}: \
             {{ $value }} records wait",
@@ -212,6 +214,11 @@ fn dead_partition() -> Alert {
                 "20m",
                 [("role", "project"), ("partition", "3")],
                 "Nobody consumes partition 3 for the role project: 5 records wait",
+            ),
+            // Busy: there is always something to do, and it is done.
+            Case::quiet(
+                [(BEHIND, "0 5 3 6 2 9 4 5 3 6 2 9 4 5 3 6 2 9 4"), (CONSUMED, "0x30")],
+                "18m",
             ),
             // It is behind, but somebody is at it.
             Case::quiet([(BEHIND, "0 500x30"), (CONSUMED, "0 400x30")], "20m"),

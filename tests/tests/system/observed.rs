@@ -116,19 +116,19 @@ impl Watched {
         let prometheus = Prometheus::start(&system.logs, &rules, &targets).await.unwrap();
         let mut watched =
             Self { system, ingest, project_admin, project: None, _others: others, way, prometheus };
-        watched.start_project();
+        watched.start_project("project");
         watched
     }
 
-    /// Starts the process with the role project, at its address.
-    fn start_project(&mut self) {
+    /// Starts the process with the role project, and others, at its address.
+    fn start_project(&mut self, roles: &str) {
         let admin = self.project_admin.to_string();
         let more = [
             ("RECONCILER_ADMIN_LISTEN", admin.as_str()),
             ("SAMPLE_INTERVAL", "500ms"),
             ("SAMPLE_LEDGER_INTERVAL", "1s"),
         ];
-        self.project = Some(self.system.start_reconciler("project", "project", &more).unwrap());
+        self.project = Some(self.system.start_reconciler("project", roles, &more).unwrap());
     }
 
     /// Ends it as a crash would.
@@ -191,7 +191,6 @@ async fn every_query_answers_and_alerts_see_what_fails() {
     it.aws_away().await;
     it.postgres_restless().await;
     it.project_gone().await;
-    it.late_rows().await;
     it.paused().await;
     it.every_query_answers().await;
     good.abort();

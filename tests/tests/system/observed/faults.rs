@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dashboards::query::in_rule;
+use dashboards::signals;
 use domain::record::header;
 use domain::signature::sign;
 use harness::stack::eventually;
@@ -69,24 +71,33 @@ impl Watched {
         raw::write(&self.system, [(0, headers, Some(b"<html>".to_vec()))]).await;
         for statement in [
             "insert into pay.rederive (kind, id, refused) values ('quote', 'qte_bad', 'test')",
-            "insert into pay.discrepancy (kind, object_id, ours, theirs, first_seen)
-             values ('quote_sums', 'pi_old', '1', '2', now() - interval '2 days')",
+            "insert into pay.discrepancy (kind, account, object_id, ours, theirs, first_seen)
+             select 'quote_sums', account, stripe_pi, '1', '2', now() - interval '2 days'
+             from pay.txn where captured_cents > 0 and stripe_pi is not null
+             on conflict do nothing",
             "insert into pay.outbox (sink, event_id, fact_id, type, subject, payload, leased_until)
              values ('kafka', 'e', 'f', 'payment.captured', 's', '{}', 'infinity')",
         ] {
             self.sql(statement).await;
         }
-        let wanted =
-            ["RecordsInQuarantine", "InputsRefused", "DiscrepancyOld", "DomainEventTooLarge"];
+        let wanted = [
+            "RecordsInQuarantine",
+            "InputsRefused",
+            "DiscrepancyOld",
+            "DiscrepancyLarge",
+            "DomainEventTooLarge",
+        ];
         self.sees(&wanted).await;
         self.blames("Money").await;
         self.sql("delete from pay.outbox where event_id = 'e'").await;
+        self.sql("delete from pay.rederive where id = 'qte_bad'").await;
     }
 
     pub(super) async fn aws_away(&self) {
         self.way.shut();
         self.sees(&["S3Failing", "FirehoseFailing"]).await;
         self.blames("AWS").await;
+        self.late_rows().await;
         self.sql(
             "update pay.outbox set created_at = now() - interval '1 hour' where sink = 'firehose'",
         )
@@ -115,7 +126,7 @@ impl Watched {
     pub(super) async fn project_gone(&mut self) {
         for restarts in 1..=3 {
             self.kill_project();
-            self.start_project();
+            self.start_project("project");
             let instance = self.project_admin;
             let started = format!(
                 r#"changes(process_start_time_seconds{{instance="{instance}"}}[10m]) >= {restarts}"#
@@ -128,16 +139,29 @@ impl Watched {
         }
         self.sees(&["ProcessRestarts"]).await;
         self.kill_project();
-        self.sees(&["ProcessDown", "DeadPartition"]).await;
+        self.sees(&["ProcessDown"]).await;
+        self.nobody_consumes("project").await;
         self.blames("Us").await;
-        self.start_project();
+        self.start_project("project");
+    }
+
+    /// What another process reads of the positions shows partitions that nobody has.
+    async fn nobody_consumes(&self, role: &str) {
+        let lag = |query: &str| in_rule(query).replace('}', &format!(r#", role="{role}"}}"#));
+        let consumed = lag(signals::CONSUMED_LAG);
+        let dead = format!("{} > 0 unless {consumed} > 0", lag(signals::PARTITION_LAG));
+        let look = async || {
+            let partitions = self.prometheus.query(&dead).await?.len();
+            Ok((partitions == 0).then(|| format!("nothing: {dead}")))
+        };
+        eventually(DEADLINE, look).await.unwrap();
     }
 
     /// Webhooks that were received a minute before they could be read.
-    pub(super) async fn late_rows(&self) {
+    async fn late_rows(&self) {
         let received = (now() - 60) * 1000;
         let received = received.to_string();
-        let lives = Stripe::new(99, 1_760_000_000).mixed(40);
+        let lives = Stripe::new(99, 1_760_000_000).mixed(400);
         let events = lives.iter().flat_map(|life| &life.events);
         let records = events.map(|event| {
             let at = Header { key: header::RECEIVED_AT, value: Some(&received) };
@@ -164,7 +188,8 @@ impl Watched {
         self.system.caught_up(&["archive"], DEADLINE).await.unwrap();
         let end = self.system.topic.ends().await.unwrap()[0];
         self.system.topic.delete_before(0, end).await.unwrap();
-        self.start_project();
+        // A process ends with its last role, and then nothing tells of a halt.
+        self.start_project("project,publish");
         self.sees(&["RecordsLost", "RoleHalted"]).await;
         self.blames("Us").await;
     }
