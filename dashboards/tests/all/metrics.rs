@@ -9,7 +9,7 @@ use dashboards::{boards, rules};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Metrics that no rule and no panel uses, and why.
-const UNUSED: [(&str, &str); 12] = [
+const UNUSED: [(&str, &str); 13] = [
     ("kafka_client_broker_pending_requests", "the time to a response says the same sooner"),
     ("kafka_client_broker_rtt_avg_seconds", "the 99th percentile is shown"),
     ("kafka_client_received_bytes_total", "network traffic is the machine's dashboard"),
@@ -22,6 +22,7 @@ const UNUSED: [(&str, &str); 12] = [
         "reconciler_archive_last_segment_timestamp_seconds",
         "without traffic it stands still; the lag says whether it is behind",
     ),
+    ("reconciler_console_requests_total", "who looks at a page sees that it fails; no money waits"),
     ("service_trace_exports_total", "traces are help for people; nothing hangs on them"),
     ("tokio_alive_tasks", "connections and requests in flight say the same in our words"),
     ("tokio_global_queue_tasks", "the share of busy workers says the same more steadily"),

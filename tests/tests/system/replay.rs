@@ -382,7 +382,8 @@ async fn what_cannot_be_replayed_says_why() {
     follow(&system, &["project", "archive"]).await;
     let many = replay(&system, &["archive", "--confirm-above", "10"]);
     assert_eq!(many.code, Some(2), "{}", many.err);
-    assert!(many.err.contains("--yes: is needed: up to"), "{}", many.err);
+    assert!(many.err.contains("--yes: is needed: "), "{}", many.err);
+    assert!(many.err.contains("are more than REPLAY_CONFIRM_ABOVE (10)"), "{}", many.err);
     assert_eq!(replay(&system, &["archive", "--confirm-above", "10", "--yes"]).code, Some(0));
     let few = replay(&system, &["archive", "--confirm-above", "10", "--limit", "10"]);
     assert_eq!(few.code, Some(0), "{}", few.err);
